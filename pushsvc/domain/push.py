@@ -51,7 +51,10 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """`attempt` counts from 1; `ttl_s` is what is left of the expiry when it is built."""
+    """`attempt` counts from 1; `ttl_s` is what is left of the expiry when it is built.
+
+    `dry_run` asks a provider that can do so to validate the push and not to deliver it.
+    """
 
     id: str  # canonical lower-case UUID: the apns-id, the same on every attempt
     app: App
@@ -61,6 +64,7 @@ class Push:
     attempt: int
     ttl_s: int
     now: float
+    dry_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ class Provider(Protocol):
     """A provider is a codec: bytes out for a push, a verdict for what came back, and the same for its credentials."""
 
     name: str
+    validates: bool  # whether it answers a dry run (FCM's validate_only)
     rows: tuple[Row, ...]  # its part of the outcome table, in the provider's own order and words
 
     def build(self, push: Push, bearer: str | None) -> PushRequest:
