@@ -29,7 +29,7 @@ GAUGES = {
     "oldest_pending_s": "Age in seconds of the oldest event that is not settled.",
     "dead_letters": "Entries of the dead-letter stream.",
     "retries_waiting": "Pushes that wait for their due time (retries, quiet windows).",
-    "workers_alive": "Workers seen reading the stream within the last seconds.",
+    "workers_alive": "Workers whose heartbeat is there.",
 }
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0, 600.0, 3600.0)
 

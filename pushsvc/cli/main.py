@@ -21,6 +21,7 @@ COMMANDS = {
     "push": ("pushsvc.cli.push:push", "Send a test push to one device or token."),
     "dead": ("pushsvc.cli.dead:dead", "Dead letters: list, show, retry, drop."),
     "outcomes": ("pushsvc.cli.outcomes:outcomes", "Print the table of outcomes."),
+    "migrate": ("pushsvc.cli.migrate:migrate", "Bring the store to this version."),
     "config": ("pushsvc.cli.config:config", "Print the config and where it comes from."),
     "health": ("pushsvc.cli.health:health", "Tell whether the parts work now."),
     "doctor": ("pushsvc.cli.doctor:doctor", "Find what is wrong with a set-up, and say the cure."),
