@@ -86,15 +86,15 @@ def page() -> str:
         "What can become of a push, as records, metrics, test pushes and the demo tell it. This page is the output of",
         "`pushsvc outcomes --markdown`, and a test keeps it so.",
         "",
-        "`code` is what `response_code` holds. An accepted push has none. Where it is empty for `provider`, the code is",
-        "the provider's own HTTP status, and `reason` its own word.",
+        "`code` is what `response_code` holds. An accepted push has none. Where it is empty for `provider`, the code",
+        "is the provider's own HTTP status, and `reason` its own word.",
         "",
         "| outcome | code | cause | cure |",
         "|---|---|---|---|",
         *(f"| `{o.name.lower()}` | {code(o.code)} | {_cell(o.cause)} | {_cell(o.cure)} |" for o in Outcome),
         "",
-        "A token is dropped only where a row says so, only if it is unchanged since the push was planned, and only if it",
-        "was registered before the time that the provider names. Nothing is dropped or paused in bulk on one answer.",
+        "A token is dropped only where a row says so, only if it is unchanged since the push was planned, and only if",
+        "it was registered before the time that the provider names. Nothing is dropped or paused in bulk on an answer.",
     ]
     provider = ""
     for row in rows():
