@@ -73,6 +73,7 @@ class Action(Enum):
     RETRY_AT_ONCE = "retry at once on another stream or connection, 3 times at most, then back off"
     RENEW_BEARER = "renew the bearer and retry once on a new connection"
     BACK_OFF = "retry with exponential backoff and full jitter, Retry-After honoured, until the event's expiry"
+    BACK_OFF_AND_TELL = "retry as with backoff; tell the operator"
     DELAY_DEVICE = "retry this device after 60 s or more"
     DELAY_CREDENTIAL = "retry on another connection later, keeping the bearer; tell the operator"
     DROP_TOKEN = "drop the token if it is unchanged and was registered before the provider's timestamp"
