@@ -35,7 +35,6 @@ class Again(Struct, frozen=True, omit_defaults=True):
     refused_by: Environment | None = None  # the environment that has refused the token already
     at_once: int = 0  # immediate retries used up
     renewed: bool = False  # the bearer was renewed for this push already
-    trailing: bool = False  # opened by a quiet window: send without asking the window again
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +116,10 @@ class Stream(Protocol):
 
     def release_due(self, now: float, count: int) -> int:
         """Moves what is due to its lane, atomically; returns how many."""
+        ...
+
+    def close(self) -> None:
+        """Leaves; what this worker still holds is free for the others at once."""
         ...
 
 

@@ -1,0 +1,359 @@
+"""The main flow, read top to bottom: read, gather, decide, send, settle, apply. One per worker, single-threaded."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from msgspec import structs
+
+from pushsvc.dispatch.admit import admit
+from pushsvc.dispatch.courier import Courier, Delivery
+from pushsvc.dispatch.ledger import WAKE, Ledger
+from pushsvc.dispatch.plan import Launch, Planned, Refused, plan
+from pushsvc.dispatch.ports import Again, Apps, Devices, Due, Entry, Lane, Stream, Telemetry, Windows
+from pushsvc.dispatch.records import of_refused, of_settled, of_superseded, of_waiting
+from pushsvc.dispatch.settle import settle
+from pushsvc.domain import event as events
+from pushsvc.domain.app import App
+from pushsvc.domain.device import Device
+from pushsvc.domain.event import BadEvent, Event
+from pushsvc.domain.outcome import Action
+from pushsvc.domain.push import Push
+from pushsvc.domain.refusals import QUIET_WINDOW
+from pushsvc.providers.provider import Provider
+
+log = logging.getLogger("pushsvc.flow")
+
+BATCH = 500  # entries a read: past this, one read costs more than it saves
+SLICE_USERS = 2000  # recipients looked up in one query, so that memory and latency stay bounded
+WRITE_COUNT = 500  # settled pushes written together at most
+WRITE_AFTER_S = 0.02  # and at the latest after this time; an answer waits for its record no longer
+RELEASE_EVERY_S = 0.2  # how late a retry may be
+CLAIM_EVERY_S = 2.0
+POLL_S = 0.01  # how long an event that arrives while pushes are in flight may wait for the loop
+SUSPECT_DELIVERIES = 3  # from this delivery on an entry is handled alone: it may be what kills workers
+MAX_DELIVERIES = 5  # an entry delivered more often goes to the dead letters
+
+
+@dataclass(slots=True)
+class _Open:
+    """An entry with pushes under way; it is acknowledged when the last has ended or waits in the due set."""
+
+    entry: Entry
+    event: Event
+    left: int
+
+
+@dataclass(slots=True)
+class _Flight:
+    """One push under way, with what it carries from attempt to attempt."""
+
+    open: _Open
+    again: Again
+
+
+class Flow:
+    """Turns entries of the stream into pushes and their outcomes; `step` is one turn of the worker's loop."""
+
+    def __init__(
+        self,
+        *,
+        stream: Stream,
+        windows: Windows,
+        apps: Apps,
+        devices: Devices,
+        ledger: Ledger,
+        courier: Courier,
+        telemetry: Telemetry,
+        providers: Mapping[str, Provider],
+        capacity: int,
+        clock: Callable[[], float] = time.time,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._stream = stream
+        self._windows = windows
+        self._apps = apps
+        self._devices = devices
+        self._ledger = ledger
+        self._courier = courier
+        self._telemetry = telemetry
+        self._providers = providers
+        self._capacity = capacity
+        self._clock = clock
+        self._jitter = jitter
+        self.draining = False
+        self._inbox: deque[Entry] = deque()  # read and not looked at
+        self._decoded: list[tuple[Entry, Event]] = []  # the slice that is being gathered for
+        self._open = 0
+        self._alone = False
+        self._write_at = 0.0
+        self._release_at = 0.0
+        self._claim_at = 0.0
+        self._refusals: dict[str, int] = {}  # refusals in a row, by credential
+
+    @property
+    def in_flight(self) -> int:
+        """What would be done again if the worker died now: entries under way, and settled pushes not written yet."""
+        return self._open + len(self._ledger)
+
+    def step(self, block_ms: int) -> None:
+        """One turn. Raises StreamUnavailable or StoreUnavailable where one is away: nothing is lost, call again."""
+        now = self._clock()
+        if not self.draining:
+            if now >= self._release_at:
+                self._stream.release_due(now, BATCH)
+                self._release_at = now + RELEASE_EVERY_S
+            self._read(now, block_ms)
+            self._decode()
+            self._begin()
+        for delivery in self._courier.poll(POLL_S if self._courier.in_flight else 0):
+            self._end(delivery)
+        if len(self._ledger):
+            self._write()
+
+    def close(self) -> None:
+        self._courier.close()
+        self._stream.close()
+
+    def _write(self) -> None:
+        """Some hundred at a time, at once where nothing else is under way."""
+        now = self._clock()
+        self._write_at = self._write_at or now + WRITE_AFTER_S
+        if len(self._ledger) >= WRITE_COUNT or now >= self._write_at or not self._courier.in_flight:
+            self._ledger.write(now)
+            self._write_at = 0.0
+            self._telemetry.gauge("in_flight", self._courier.in_flight)
+
+    # -- read
+
+    def _read(self, now: float, block_ms: int) -> None:
+        room = self._capacity - self._courier.in_flight
+        if self._inbox or self._decoded or self._alone or room < max(1, self._capacity // 4):
+            return
+        if now >= self._claim_at:
+            self._inbox += self._stream.claim(min(room, BATCH))
+            self._claim_at = now if self._inbox else now + CLAIM_EVERY_S
+        if not self._inbox:
+            busy = self._courier.in_flight or len(self._ledger)
+            self._inbox += self._stream.read(min(room, BATCH), 0 if busy else block_ms)
+
+    def _decode(self) -> None:
+        """Fills the next slice from the inbox; what is no event goes to the dead letters and blocks nobody."""
+        if self._alone and self._open == 0:
+            self._alone = False
+        users = 0
+        while self._inbox and not self._alone and users < SLICE_USERS and self._courier.in_flight < self._capacity:
+            entry = self._inbox[0]
+            if entry.deliveries >= SUSPECT_DELIVERIES and (self._open or self._decoded):
+                return
+            if entry.deliveries > MAX_DELIVERIES:
+                self._bury(entry, f"delivered {entry.deliveries} times without coming to an end")
+                continue
+            try:
+                event = admit(entry.raw, now=entry.enqueued_at, app=None, make_id=entry.id, providers=self._providers)
+            except BadEvent as bad:
+                self._bury(entry, f"{bad} ({bad.cure})")
+                continue
+            self._alone = entry.deliveries >= SUSPECT_DELIVERIES
+            self._decoded.append((entry, event))
+            self._inbox.popleft()
+            users += len(event.user) if isinstance(event.user, list) else 1
+
+    def _bury(self, entry: Entry, reason: str) -> None:
+        self._stream.bury(entry, reason)
+        self._inbox.popleft()
+        log.warning("dead letter", extra={"entry": entry.id, "reason": reason})
+
+    # -- gather, decide
+
+    def _begin(self) -> None:
+        """Gathers for the slice, decides, and only then acts: where a store is away, the slice is begun anew."""
+        if not self._decoded:
+            return
+        now = self._clock()
+        read = sorted(self._decoded, key=lambda item: not item[1].is_call)  # a call on the wrong lane goes first too
+        marks = self._stream.marks(read)
+        slice_ = [(entry, event, mark) for (entry, event), mark in zip(read, marks, strict=True)]
+        apps = self._apps.get(list({event.app for _, event in read}))
+        devices = self._devices.of(
+            [(e.app, user) for entry, e, mark in slice_ if not mark.repeated for user in _recipients(entry, e)]
+        )
+        opened: list[_Open] = []
+        refused: list[tuple[_Open, Refused]] = []
+        launches: list[tuple[_Open, Launch]] = []
+        for entry, event, mark in slice_:
+            open_ = _Open(entry, event, left=1)  # one for this method, so that no entry ends before all is under way
+            opened.append(open_)
+            if mark.repeated:
+                continue
+            for planned in self._planned(entry, event, mark.ended, apps.get(event.app), devices, now):
+                if isinstance(planned, Launch):
+                    launches.append((open_, planned))
+                else:
+                    refused.append((open_, planned))
+        waits = self._quiet_windows(launches, now)
+        self._decoded = []
+        self._open += len(opened)
+        for open_, refusal in refused:
+            open_.left += 1
+            self._refuse(open_, refusal, devices, now)
+        for open_, launch in launches:
+            open_.left += 1
+            until = waits.get(launch.push.id)
+            if until is None:
+                self._courier.hand_over(_Flight(open_, launch.again), launch.push)
+            else:
+                self._wait_for_window(open_, launch, until, now)
+        for open_ in opened:
+            self._one_less(open_)
+
+    def _planned(
+        self,
+        entry: Entry,
+        event: Event,
+        ended: frozenset[int],
+        app: App | None,
+        devices: Mapping[tuple[int, int | str], tuple[Device, ...]],
+        now: float,
+    ) -> list[Planned]:
+        try:
+            return [
+                planned
+                for user in _recipients(entry, event)
+                for planned in plan(
+                    event,
+                    app,
+                    devices.get((event.app, user), ()),
+                    again=entry.again,
+                    recipient=str(user),
+                    enqueued_at=entry.enqueued_at,
+                    ended=ended,
+                    now=now,
+                )
+            ]
+        except Exception as error:  # a bug must neither sink the slice nor be tried for ever
+            log.exception("planning failed", extra={"app": event.app, "event": event.id})
+            self._stream.bury(entry, f"error in pushsvc: {type(error).__name__}")
+            return []
+
+    def _quiet_windows(self, launches: list[tuple[_Open, Launch]], now: float) -> dict[str, float]:
+        """Until when a push has to wait, by push id: first attempts of wake-ups where the app has a minimum interval."""
+        wakes = [
+            (push.event.app, push.route.token.id, push.event.id, float(push.app.settings.min_interval_s), push.id)
+            for push in (launch.push for _, launch in launches)
+            if push.app.settings.min_interval_s and push.attempt == 1 and not push.event.is_call
+        ]
+        if not wakes:
+            return {}
+        untils = self._windows.enter([wake[:4] for wake in wakes], now)
+        return {wake[4]: until for wake, until in zip(wakes, untils, strict=True) if until is not None}
+
+    def _wait_for_window(self, open_: _Open, launch: Launch, until: float, now: float) -> None:
+        """One wake-up waits at the end of the window, the newest; where it would come too late it is not needed."""
+        push, event = launch.push, open_.event
+        if until >= event.deadline:
+            self._ledger.ended(event, of_superseded(event, launch.again, push.id, QUIET_WINDOW, now))
+        else:
+            due_id = f"{WAKE}{event.app}:{push.route.token.id}"
+            due = Due(due_id, until, Lane.MESSAGES, _for_one(event, launch.again), launch.again)
+            self._ledger.later(of_waiting(push, launch.again, until, now), due)
+        self._one_less(open_)
+
+    def _refuse(
+        self,
+        open_: _Open,
+        refused: Refused,
+        devices: Mapping[tuple[int, int | str], tuple[Device, ...]],
+        now: float,
+    ) -> None:
+        event, row, again = open_.event, refused.row, refused.again
+        self._ledger.ended(event, of_refused(event, refused, now))
+        if row.action is Action.DROP_TOKEN:
+            known = (
+                t
+                for user in _recipients(open_.entry, event)
+                for d in devices.get((event.app, user), ())
+                for t in d.tokens
+            )
+            self._ledger.drop_token(event.app, next(token for token in known if token.id == again.token_id), None)
+        elif row.action is Action.TELL_OPERATOR:
+            self._telemetry.tell_operator(event.app, row.reason, row.cause, row.cure)
+        self._one_less(open_)
+
+    # -- settle
+
+    def _end(self, delivery: Delivery) -> None:
+        """Decides what a verdict comes to, and notes it down or sends again."""
+        flight, push, now = cast(_Flight, delivery.tag), delivery.push, self._clock()
+        app_id, route, verdict = push.event.app, push.route, delivery.verdict
+        key = route.credential.identity
+        settled = settle(
+            push, verdict, flight.again, refusals=self._refusals.get(key, 0), now=now, jitter=self._jitter()
+        )
+        self._refusals[key] = settled.refusals
+        if settled.renew_bearer:
+            self._courier.renew(delivery)
+        elif settled.reconnect:
+            self._courier.reconnect(push)
+        if settled.drop_token:
+            self._ledger.drop_token(app_id, route.token, verdict.unregistered_at)
+        if settled.remember is not None:
+            self._ledger.remember_environment(app_id, route.token, settled.remember)
+        if settled.pause:
+            self._ledger.pause(route.credential, f"{settled.reason}: {settled.cause}")
+        if settled.tell:
+            self._telemetry.tell_operator(app_id, settled.reason, settled.cause, settled.cure)
+        if settled.again is not None and settled.retry_at is not None and settled.retry_at <= now:
+            self._send_again(flight, push, settled.again, now)
+            return
+        record = of_settled(push, flight.again, delivery.request, settled, now)
+        event = flight.open.event
+        if settled.again is not None and settled.retry_at is not None:
+            lane = Lane.CALLS if event.is_call else Lane.MESSAGES
+            due = Due(push.id, settled.retry_at, lane, _for_one(event, settled.again), settled.again)
+            self._ledger.later(record, due)
+        else:
+            self._ledger.ended(event, record)
+        self._one_less(flight.open)
+
+    def _send_again(self, flight: _Flight, push: Push, again: Again, now: float) -> None:
+        """At once, decided anew: another environment has another server, and may have another credential."""
+        event, device = flight.open.event, push.device
+        for planned in plan(
+            event,
+            push.app,
+            (device,),
+            again=again,
+            recipient=again.recipient,
+            enqueued_at=again.enqueued_at,
+            now=now,
+        ):
+            if isinstance(planned, Launch):
+                self._courier.hand_over(_Flight(flight.open, planned.again), planned.push)
+            else:
+                self._ledger.ended(event, of_refused(event, planned, now))
+                self._one_less(flight.open)
+
+    def _one_less(self, open_: _Open) -> None:
+        open_.left -= 1
+        if not open_.left:
+            self._open -= 1
+            self._ledger.done(open_.entry)
+
+
+def _recipients(entry: Entry, event: Event) -> list[int | str]:
+    """Whom an entry is for: all of the event's users, or the one whose push goes out again."""
+    return [entry.again.uid or entry.again.recipient] if entry.again else event.users
+
+
+def _for_one(event: Event, again: Again) -> bytes:
+    """The event as it waits for one recipient: a list of a thousand is not kept a thousand times."""
+    if isinstance(event.user, list):
+        event = structs.replace(event, user=again.uid or again.recipient)
+    return events.encode(event)
