@@ -243,7 +243,7 @@ class Flow:
             return []
 
     def _quiet_windows(self, launches: list[tuple[_Open, Launch]], now: float) -> dict[str, float]:
-        """Until when a push has to wait, by push id: first attempts of wake-ups where the app has a minimum interval."""
+        """Until when a push has to wait, by push id: a first attempt where the app has a minimum interval."""
         wakes = [
             (push.event.app, push.route.token.id, push.event.id, float(push.app.settings.min_interval_s), push.id)
             for push in (launch.push for _, launch in launches)
