@@ -101,6 +101,10 @@ class Devices:
                 return found
         return self.fcm_tokens.get(token)
 
+    def by_fid(self, fid: str) -> Device | None:
+        """The Firebase device of an installation id, which is the first part of its registration token."""
+        return next((device for token, device in self.fcm_tokens.items() if token.startswith(fid + ":")), None)
+
     def unregister(self, token: str, state: str = "unregistered", since_ms: int | None = None) -> Device:
         """Lets a token die (unregistered, expired) or live again (active); `since_ms` defaults to now."""
         device = self.find(token)
@@ -111,6 +115,12 @@ class Devices:
         device.state = state
         device.since_ms = int(self._clock.now() * 1000) if since_ms is None else since_ms
         return device
+
+    def set_online(self, device: Device, online: bool) -> None:
+        """Switches a phone off, or on again: what was stored for it is then delivered and forgotten."""
+        device.online = online
+        if online:
+            device.stored.clear()
 
     def over_rate(self, device: Device, per_hour: int | None = None) -> bool:
         """Counts one push; True when the device has had its share of this minute or hour."""

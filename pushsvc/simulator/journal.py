@@ -11,6 +11,8 @@ from .clock import Clock
 
 KEEP_REQUESTS = 100_000
 KEEP_CONNECTIONS = 10_000
+# The reason of an answer that found a message good and did not deliver it.
+VALIDATED = "validate_only"
 
 
 @dataclass(slots=True, eq=False)
@@ -70,7 +72,8 @@ class Arrival:
 
     @property
     def accepted(self) -> bool:
-        return self.fate == "answered" and 200 <= self.status < 300
+        """Whether a push was taken and the client was told so."""
+        return self.fate == "answered" and 200 <= self.status < 300 and self.reason != VALIDATED
 
     @property
     def apns_id(self) -> str:

@@ -5,22 +5,27 @@ import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Self
 
 from .apns import Apns
 from .apns_session import Renewals
 from .authority import Authority
 from .clock import Clock
+from .control import ControlLink
 from .devices import Devices
 from .faults import Faults
+from .fcm import Fcm
+from .http1 import Http1
 from .http2 import Http2
 from .journal import Journal
 from .link import Link, SpeakerFactory
+from .oauth import OAuth
 from .provider_token import TokenReader
 from .site import Policy, Site, World
 
 _START_DEADLINE_S = 30.0
-_SPEAKERS: dict[str, SpeakerFactory] = {"h2": Http2}
+_SPEAKERS: dict[str, SpeakerFactory] = {"h2": Http2, "http/1.1": Http1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +42,18 @@ class Ports:
 class _Listener:
     """One listening port that can truly refuse connections and come back on the same number."""
 
-    def __init__(self, site: Site, port: int) -> None:
+    def __init__(self, name: str, port: int, make_link: Callable[[], asyncio.Protocol]) -> None:
         # Bound but never listening: it keeps the number while connections are refused.
         self._place = _bound(port)
-        site.port = self._place.getsockname()[1]
-        self._site = site
+        self.name = name
+        self.port: int = self._place.getsockname()[1]
+        self._make_link = make_link
         self._server: asyncio.Server | None = None
 
     async def listen(self) -> None:
         if self._server is None:
             loop = asyncio.get_running_loop()
-            listening = _bound(self._site.port)
-            self._server = await loop.create_server(lambda: Link(self._site, _SPEAKERS), sock=listening, backlog=512)
+            self._server = await loop.create_server(self._make_link, sock=_bound(self.port), backlog=512)
 
     def refuse(self) -> None:
         if self._server is not None:
@@ -84,10 +89,14 @@ class Simulator:
         tokens, self._renewals = TokenReader(self.authority), Renewals()
         self.apns_production: Site = Apns(self._world, "apns-production", tokens, self._renewals)
         self.apns_sandbox: Site = Apns(self._world, "apns-sandbox", tokens, self._renewals)
-        self._sites = (self.apns_production, self.apns_sandbox)
+        self.oauth: OAuth = OAuth(self._world)
+        self.fcm: Fcm = Fcm(self._world, self.oauth)
+        self._sites = (self.apns_production, self.apns_sandbox, self.fcm, self.oauth)
         wanted = ports or Ports()
-        self._wanted = (wanted.apns_production, wanted.apns_sandbox)
-        self._listeners: list[tuple[Site, _Listener]] = []
+        self._wanted = wanted
+        self._listeners: list[_Listener] = []
+        self.control_url = ""
+        self.started_at = clock.now()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="simulator", daemon=True)
         self._stopping: asyncio.Event | None = None
@@ -131,6 +140,18 @@ class Simulator:
         self.policy.reset()
         self.journal.reset()
         self._renewals.reset()
+        self.fcm.reset()
+
+    def endpoints(self) -> dict[str, object]:
+        """Where everything is, as JSON."""
+        sites = (("apns_production", self.apns_production), ("apns_sandbox", self.apns_sandbox), ("fcm", self.fcm))
+        return {name: {"host": site.host, "url": site.url} for name, site in sites} | {
+            "oauth": {"host": self.oauth.host, "url": self.oauth.url, "token_uri": self.authority.token_uri},
+            "control_url": self.control_url,
+            "ca_path": str(self.authority.ca_path),
+            "ca_pem": self.ca_pem.decode(),
+            "apple_ca_pem": self.authority.apple_ca_pem.decode(),
+        }
 
     def wait(self, satisfied: Callable[[], bool], deadline_s: float = 10.0) -> bool:
         """Blocks until `satisfied()` holds; False when the deadline passes first."""
@@ -146,20 +167,31 @@ class Simulator:
     async def _serve(self) -> None:
         self._stopping = asyncio.Event()
         try:
-            for site, port in zip(self._sites, self._wanted, strict=True):
-                listener = _Listener(site, port)
-                self._listeners.append((site, listener))
-                await listener.listen()
+            await self._listen()
         except OSError as error:
             self._failure = error
             self._ready.set()
             return
+        self.authority.token_uri = f"{self.oauth.url}/token"
         self.faults.changed = self._faults_changed
         self._ready.set()
         await self._stopping.wait()
         self.faults.changed = lambda: None
-        for _, listener in self._listeners:
+        for listener in self._listeners:
             listener.close()
+
+    async def _listen(self) -> None:
+        wanted = self._wanted
+        ports = (wanted.apns_production, wanted.apns_sandbox, wanted.fcm, wanted.oauth)
+        for site, port in zip(self._sites, ports, strict=True):
+            listener = _Listener(site.name, port, partial(Link, site, _SPEAKERS))
+            site.port = listener.port
+            self._listeners.append(listener)
+        control = _Listener("control", wanted.control, partial(ControlLink, self))
+        self.control_url = f"http://127.0.0.1:{control.port}"
+        self._listeners.append(control)
+        for listener in self._listeners:
+            await listener.listen()
 
     def _faults_changed(self) -> None:
         """Applies the faults that concern the listening itself, and returns when that is done."""
@@ -169,8 +201,9 @@ class Simulator:
             asyncio.run_coroutine_threadsafe(self._open_and_close(), self._loop).result(_START_DEADLINE_S)
 
     async def _open_and_close(self) -> None:
-        for site, listener in self._listeners:
-            if self.faults.standing("refuse-connections", site.name) is not None:
+        for listener in self._listeners:
+            # The control port stays open: it is where the fault is turned off.
+            if listener.name != "control" and self.faults.standing("refuse-connections", listener.name) is not None:
                 listener.refuse()
             else:
                 await listener.listen()
