@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import BinaryIO
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -26,6 +27,7 @@ class Child:
     command: Sequence[str]
     environ: Mapping[str, str]
     stop_s: float  # how long it may take to stop after SIGTERM
+    output: BinaryIO | None = None  # where both its streams go; None: where ours go
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     deaths: int = 0
@@ -89,6 +91,8 @@ class Children:
                 child.command,
                 env=dict(child.environ),
                 stdin=subprocess.DEVNULL,
+                stdout=child.output,
+                stderr=child.output,
                 start_new_session=True,  # Ctrl-C reaches us alone, and we stop them in order
                 preexec_fn=_die_with_parent(os.getpid()),
             )
