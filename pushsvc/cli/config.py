@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import click
 
+from pushsvc.cli.session import json_option, print_json, print_table
+
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @click.option("--markdown", is_flag=True, help="Print the table of docs/operations.md: names, defaults, meanings.")
 def config(as_json: bool, markdown: bool) -> None:
     """Print the config: every PUSHSVC_* variable, its value now, its meaning. Secrets are not shown.
 
     Exit code 2 where the environment holds a value that cannot be used.
     """
-    import json
     import os
 
     from pushsvc.config import VARIABLES, Config
@@ -34,15 +35,10 @@ def config(as_json: bool, markdown: bool) -> None:
             }
         )
     if as_json:
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        print_json(rows)
     else:
-        from rich.console import Console
-        from rich.table import Table
-
-        out = Table("variable", "value", "from", "meaning", box=None, pad_edge=False)
-        for row in rows:
-            out.add_row(row["name"], row["value"] or "(empty)", row["source"], row["help"])
-        Console(markup=False).print(out)
+        cells = [(row["name"], row["value"] or "(empty)", row["source"], row["help"]) for row in rows]
+        print_table(("variable", "value", "from", "meaning"), cells)
     Config.from_env(os.environ)
 
 

@@ -13,6 +13,7 @@ COMMANDS = {
     "demo": ("pushsvc.cli.demo:demo", "Show every outcome against simulated providers."),
     "api": ("pushsvc.cli.api:api", "Run the HTTP API alone."),
     "worker": ("pushsvc.cli.worker:worker", "Run one Celery worker that dispatches events."),
+    "valkey": ("pushsvc.cli.valkey:valkey", "Run the embedded Valkey alone."),
     "simulate": ("pushsvc.cli.simulate:simulate", "Run simulated APNs and FCM servers."),
     "app": ("pushsvc.cli.app:app", "Apps: add, list, settings, rotate tokens, delete."),
     "credential": ("pushsvc.cli.credential:credential", "Credentials: upload, list, pause, resume, delete."),

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
-if TYPE_CHECKING:
-    from pushsvc.domain.outcome import Row
+from pushsvc.cli.session import json_option, print_json, print_table
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @click.option("--markdown", is_flag=True, help="Print the page docs/outcomes.md.")
 def outcomes(as_json: bool, markdown: bool) -> None:
     """Print the table of outcomes: what can become of a push, why, and what to do about it."""
-    import json
-
     from pushsvc.domain.outcome import Outcome
+    from pushsvc.providers import outcome_rows
 
     if markdown:
         click.echo(page())
@@ -37,48 +33,29 @@ def outcomes(as_json: bool, markdown: bool) -> None:
                 "cause": row.cause,
                 "cure": row.cure,
             }
-            for row in rows()
+            for row in outcome_rows()
         ]
-        click.echo(json.dumps({"outcomes": listed, "reasons": told}, indent=2, ensure_ascii=False))
+        print_json({"outcomes": listed, "reasons": told})
     else:
-        from rich.console import Console
-        from rich.table import Table
-
-        console = Console(markup=False)
-        short = Table("outcome", "code", "cause", "cure", box=None, pad_edge=False)
-        for o in Outcome:
-            short.add_row(o.name.lower(), code(o.code), o.cause, o.cure)
-        console.print(short)
-        console.print()
-        long = Table("provider", "status", "reason", "outcome", "code", "action", "cure", box=None, pad_edge=False)
-        for row in rows():
-            long.add_row(
-                row.provider,
-                str(row.status or ""),
-                row.reason,
-                row.outcome.name.lower(),
-                code(row.outcome.code),
-                row.action.value,
-                row.cure,
-            )
-        console.print(long)
+        print_table(("outcome", "code", "cause", "cure"), [(o.name.lower(), o.code, o.cause, o.cure) for o in Outcome])
+        click.echo()
+        print_table(
+            ("provider", "status", "reason", "outcome", "code", "action", "cure"),
+            [
+                (r.provider, r.status, r.reason, r.outcome.name.lower(), r.outcome.code, r.action.value, r.cure)
+                for r in outcome_rows()
+            ],
+        )
 
 
 def code(number: int | None) -> str:
     return "" if number is None else str(number)
 
 
-def rows() -> list[Row]:
-    """Every row, ours first, then each provider's in its own order."""
-    from pushsvc.domain import refusals
-    from pushsvc.providers import PROVIDERS
-
-    return [*refusals.ROWS, *(row for provider in PROVIDERS for row in provider.rows)]
-
-
 def page() -> str:
     """docs/outcomes.md, whole."""
     from pushsvc.domain.outcome import Outcome
+    from pushsvc.providers import outcome_rows
 
     lines = [
         "# Outcomes",
@@ -86,8 +63,8 @@ def page() -> str:
         "What can become of a push, as records, metrics, test pushes and the demo tell it. This page is the output of",
         "`pushsvc outcomes --markdown`, and a test keeps it so.",
         "",
-        "`code` is what `response_code` holds. An accepted push has none. Where it is empty for `provider`, the code",
-        "is the provider's own HTTP status, and `reason` its own word.",
+        "`code` is the 90x in `response_code`. Where it is empty, `response_code` is the provider's own HTTP status,",
+        "or nothing where no provider was asked; `reason` is the provider's own word.",
         "",
         "| outcome | code | cause | cure |",
         "|---|---|---|---|",
@@ -97,7 +74,7 @@ def page() -> str:
         "it was registered before the time that the provider names. Nothing is dropped or paused in bulk on an answer.",
     ]
     provider = ""
-    for row in rows():
+    for row in outcome_rows():
         if row.provider != provider:
             provider = row.provider
             lines += [

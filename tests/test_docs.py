@@ -1,0 +1,90 @@
+"""Keeps the documents true to the code."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from pushsvc.cli.config import table
+from pushsvc.cli.main import COMMANDS
+from pushsvc.cli.outcomes import page
+from pushsvc.config import VARIABLES
+from pushsvc.domain.event import Event, parse, schema
+from pushsvc.telemetry import GAUGES, Metrics
+
+ROOT = Path(__file__).parents[1]
+DOCS = {
+    path: path.read_text()
+    for path in (*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md", ROOT / "certs/README.md")
+}
+OPERATIONS = DOCS[ROOT / "docs/operations.md"]
+EVENTS = DOCS[ROOT / "docs/events.md"]
+
+
+def test_the_config_table_is_what_the_command_prints() -> None:
+    written = OPERATIONS.partition("<!-- config table: pushsvc config --markdown -->\n")[2].partition("\n<!-- end")[0]
+    assert written == table(), "run: pushsvc config --markdown, and put it between the comments"
+
+
+def test_the_outcomes_page_is_what_the_command_prints() -> None:
+    assert DOCS[ROOT / "docs/outcomes.md"] == page() + "\n", "run: pushsvc outcomes --markdown > docs/outcomes.md"
+
+
+def test_every_metric_is_in_the_table() -> None:
+    listed = set(re.findall(r"^\| `(pushsvc_\w+)` \|", OPERATIONS, re.MULTILINE))
+    families = {family.name: family.type for family in Metrics().registry.collect()}
+    assert listed == {f"{name}_total" if kind == "counter" else name for name, kind in families.items()}
+    for name, text in GAUGES.items():
+        assert f"| `pushsvc_{name}` | | {text} |" in OPERATIONS
+
+
+def test_every_gauge_that_the_code_sets_exists() -> None:
+    for path in (*(ROOT / "pushsvc").rglob("*.py"), *(ROOT / "workers").rglob("*.py")):
+        for name in re.findall(r"\.gauge\(\s*\"(\w+)\"", path.read_text()):
+            assert name in GAUGES, f"{path.name} sets {name}"
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
+def test_a_document_names_only_variables_commands_and_files_that_exist(path: Path) -> None:
+    text = DOCS[path]
+    known = {variable.name for variable in VARIABLES}
+    named = set(re.findall(r"PUSHSVC_[A-Z_]+[A-Z]", text))
+    assert named <= known, f"unknown variables: {named - known}"
+    commands = set(re.findall(r"(?:`|^|\| |\n)pushsvc ([a-z]+)\b(?! \()", text))
+    assert commands <= set(COMMANDS), f"unknown commands: {commands - set(COMMANDS)}"
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
+        assert (path.parent / link).exists(), f"{path.name} links to {link}"
+
+
+def test_the_first_event_of_the_page_is_a_good_one() -> None:
+    sample = json.loads(EVENTS.partition("```json\n")[2].partition("```")[0])
+    jsonschema.Draft202012Validator(schema()).validate(sample)
+    event = parse(json.dumps(sample).encode(), now=sample["sent_at"], app=None, make_id="x")
+    assert event.message.body == "Are you coming?"
+
+
+def test_the_table_of_properties_has_every_property_of_an_event() -> None:
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", EVENTS, re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert set(Event.__struct_fields__) <= named
+
+
+def test_the_variables_of_the_table_are_unique_and_explained() -> None:
+    names = [variable.name for variable in VARIABLES]
+    assert len(names) == len(set(names))
+    assert all(variable.help.endswith(".") for variable in VARIABLES)
+
+
+def properties(part: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = whole["$defs"][part["$ref"].rpartition("/")[2]]["properties"]
+    return found
+
+
+def test_the_published_schema_knows_the_properties_that_the_stream_carries() -> None:
+    whole = schema()
+    assert set(properties(whole, whole)) == set(Event.__struct_fields__)
