@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple, cast
 
-from pushsvc.dispatch.ports import Sender, Shelf
+from pushsvc.dispatch.ports import Sender, Shelf, StreamUnavailable
 from pushsvc.domain.credential import Credential
 from pushsvc.domain.push import Answer, Bearer, Identity, Push, PushRequest, Verdict
 from pushsvc.providers.provider import PayloadRefused, Provider
@@ -109,9 +110,10 @@ class Courier:
         if bearer is not None and bearer.token != refused.bearer:
             return  # renewed already, by another push of the same burst
         self._bearers.pop(key, None)
-        lying = self._shelf.take(key)
-        if lying is not None and lying[0] == refused.bearer:
-            self._shelf.forget(key)
+        with suppress(StreamUnavailable):  # then the refused one may be taken once more, and is refused once more
+            lying = self._shelf.take(key)
+            if lying is not None and lying[0] == refused.bearer:
+                self._shelf.forget(key)
         self.reconnect(refused.push)
 
     def reconnect(self, push: Push) -> None:
@@ -175,7 +177,8 @@ class Courier:
             provider = self._providers[fetch.credential.finding.kind.provider]
             got = provider.read_bearer(fetch.credential, answer, now)
             if isinstance(got, Bearer):
-                self._shelf.put(key, got.token, got.use_until)
+                with suppress(StreamUnavailable):  # then the other workers fetch their own
+                    self._shelf.put(key, got.token, got.use_until)
             self._fetched(key, got)
 
     def _fetched(self, key: str, got: Bearer | Verdict) -> None:

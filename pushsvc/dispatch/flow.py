@@ -113,7 +113,11 @@ class Flow:
             self._decode()
             self._begin()
         for delivery in self._courier.poll(POLL_S if self._courier.in_flight else 0):
-            self._end(delivery)
+            flight = cast(_Flight, delivery.tag)
+            try:
+                self._end(flight, delivery)
+            except Exception as error:
+                self._give_up(flight.open, error)
         if len(self._ledger):
             self._write()
 
@@ -187,12 +191,18 @@ class Flow:
         opened: list[_Open] = []
         refused: list[tuple[_Open, Refused]] = []
         launches: list[tuple[_Open, Launch]] = []
+        failed: list[tuple[_Open, Exception]] = []
         for entry, event, mark in slice_:
             open_ = _Open(entry, event, left=1)  # one for this method, so that no entry ends before all is under way
             opened.append(open_)
             if mark.repeated:
                 continue
-            for planned in self._planned(entry, event, mark.ended, apps.get(event.app), devices, now):
+            try:
+                found = _planned(entry, event, mark.ended, apps.get(event.app), devices, now)
+            except Exception as error:
+                failed.append((open_, error))
+                continue
+            for planned in found:
                 if isinstance(planned, Launch):
                     launches.append((open_, planned))
                 else:
@@ -200,6 +210,9 @@ class Flow:
         waits = self._quiet_windows(launches, now)
         self._decoded = []
         self._open += len(opened)
+        for open_, error in failed:
+            open_.left += 1
+            self._give_up(open_, error)
         for open_, refusal in refused:
             open_.left += 1
             self._refuse(open_, refusal, devices, now)
@@ -207,40 +220,23 @@ class Flow:
             open_.left += 1
             until = waits.get(launch.push.id)
             if until is None:
-                self._courier.hand_over(_Flight(open_, launch.again), launch.push)
+                self._hand_over(_Flight(open_, launch.again), launch.push)
             else:
                 self._wait_for_window(open_, launch, until, now)
         for open_ in opened:
             self._one_less(open_)
 
-    def _planned(
-        self,
-        entry: Entry,
-        event: Event,
-        ended: frozenset[int],
-        app: App | None,
-        devices: Mapping[tuple[int, int | str], tuple[Device, ...]],
-        now: float,
-    ) -> list[Planned]:
+    def _hand_over(self, flight: _Flight, push: Push) -> None:
         try:
-            return [
-                planned
-                for user in _recipients(entry, event)
-                for planned in plan(
-                    event,
-                    app,
-                    devices.get((event.app, user), ()),
-                    again=entry.again,
-                    recipient=str(user),
-                    enqueued_at=entry.enqueued_at,
-                    ended=ended,
-                    now=now,
-                )
-            ]
-        except Exception as error:  # a bug must neither sink the slice nor be tried for ever
-            log.exception("planning failed", extra={"app": event.app, "event": event.id})
-            self._stream.bury(entry, f"error in pushsvc: {type(error).__name__}")
-            return []
+            self._courier.hand_over(flight, push)
+        except Exception as error:
+            self._give_up(flight.open, error)
+
+    def _give_up(self, open_: _Open, error: Exception) -> None:
+        """A bug must neither sink the other pushes nor be tried for ever."""
+        log.exception("a push could not be handled", extra={"app": open_.event.app, "event": open_.event.id})
+        self._ledger.bury(open_.entry, f"error in pushsvc: {type(error).__name__}")
+        self._one_less(open_)
 
     def _quiet_windows(self, launches: list[tuple[_Open, Launch]], now: float) -> dict[str, float]:
         """Until when a push has to wait, by push id: a first attempt where the app has a minimum interval."""
@@ -288,9 +284,9 @@ class Flow:
 
     # -- settle
 
-    def _end(self, delivery: Delivery) -> None:
+    def _end(self, flight: _Flight, delivery: Delivery) -> None:
         """Decides what a verdict comes to, and notes it down or sends again."""
-        flight, push, now = cast(_Flight, delivery.tag), delivery.push, self._clock()
+        push, now = delivery.push, self._clock()
         app_id, route, verdict = push.event.app, push.route, delivery.verdict
         key = route.credential.identity
         settled = settle(
@@ -335,7 +331,7 @@ class Flow:
             now=now,
         ):
             if isinstance(planned, Launch):
-                self._courier.hand_over(_Flight(flight.open, planned.again), planned.push)
+                self._hand_over(_Flight(flight.open, planned.again), planned.push)
             else:
                 self._ledger.ended(event, of_refused(event, planned, now))
                 self._one_less(flight.open)
@@ -345,6 +341,31 @@ class Flow:
         if not open_.left:
             self._open -= 1
             self._ledger.done(open_.entry)
+
+
+def _planned(
+    entry: Entry,
+    event: Event,
+    ended: frozenset[int],
+    app: App | None,
+    devices: Mapping[tuple[int, int | str], tuple[Device, ...]],
+    now: float,
+) -> list[Planned]:
+    """What the entry's event comes to for all of its recipients."""
+    return [
+        planned
+        for user in _recipients(entry, event)
+        for planned in plan(
+            event,
+            app,
+            devices.get((event.app, user), ()),
+            again=entry.again,
+            recipient=str(user),
+            enqueued_at=entry.enqueued_at,
+            ended=ended,
+            now=now,
+        )
+    ]
 
 
 def _recipients(entry: Entry, event: Event) -> list[int | str]:

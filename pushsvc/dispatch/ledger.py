@@ -20,9 +20,11 @@ WAKE = (
 
 
 class Ledger:
-    """Notes are taken in memory; `write` brings them to the stores in an order that loses nothing when it is cut short:
-    what was learnt, then the journal, then marks, due set and acknowledgements in one atomic step. Every part may be
-    repeated without harm."""
+    """Takes notes in memory; `write` brings them to the stores in an order that loses nothing when it is cut short.
+
+    First what was learnt, then the journal, then marks, due set and acknowledgements in one atomic step; every part may
+    be repeated without harm.
+    """
 
     def __init__(
         self, stream: Stream, journal: Journal, devices: Devices, credentials: Credentials, telemetry: Telemetry
@@ -37,7 +39,7 @@ class Ledger:
         self._changes = Changes()
 
     def __len__(self) -> int:
-        return len(self._records) + len(self._changes.done)
+        return len(self._learnt) + len(self._records) + len(self._changes.done)
 
     def ended(self, event: Event, record: Record) -> None:
         """The push of this record has come to its end."""
@@ -53,6 +55,10 @@ class Ledger:
     def done(self, entry: Entry) -> None:
         """All of the entry's pushes have ended or are due later: it can be acknowledged."""
         self._changes.done.append(entry)
+
+    def bury(self, entry: Entry, reason: str) -> None:
+        """The entry cannot be brought to an end: it goes to the dead letters."""
+        self._learnt.append(lambda: self._stream.bury(entry, reason))
 
     def drop_token(self, app_id: int, token: DeviceToken, unregistered_at: float | None) -> None:
         self._learnt.append(lambda: self._devices.drop(app_id, token, unregistered_at))
