@@ -1,0 +1,73 @@
+"""Brings the database to the version of the code; any number of processes may try at once."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.util import CommandError
+
+from pushsvc.store.database import OLDEST_SQLITE, Database, StoreUnavailable
+
+_LOCK = 0x70757368737663  # "pushsvc": the key of PostgreSQL's advisory lock
+
+
+def migrate(database: Database) -> None:
+    """Creates or upgrades the tables, all or nothing; raises StoreUnavailable.
+
+    The first process does it, the others wait and find it done. SQLite: creates the file and its folder, readable by
+    this user alone, and switches the file to WAL.
+    """
+    with _alone(database), database.writing() as connection:
+        if not database.is_sqlite:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+        config.set_main_option("path_separator", "os")
+        config.attributes["connection"] = connection
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:
+            raise StoreUnavailable(
+                f"the database was made by another version of pushsvc: {error}", "Run the newest version of pushsvc."
+            ) from error
+
+
+@contextmanager
+def _alone(database: Database) -> Iterator[None]:
+    """SQLite cannot wait while the file is switched to WAL, so processes queue at its folder first."""
+    if database.path is None:
+        yield
+        return
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        raise StoreUnavailable(
+            f"this Python has SQLite {sqlite3.sqlite_version}, and 3.35 is the oldest that will do",
+            "Use a newer Python, or PostgreSQL.",
+        )
+    try:
+        database.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder = os.open(database.path.parent, os.O_RDONLY)
+    except OSError as error:
+        raise StoreUnavailable(
+            f"the folder of the database cannot be used: {error}", "Let this process's user write there."
+        ) from error
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        try:
+            os.close(os.open(database.path, os.O_RDWR | os.O_CREAT, 0o600))
+        except OSError as error:
+            raise StoreUnavailable(
+                f"the database file cannot be written: {error}", "Let this process's user write to it."
+            ) from error
+        with database.reading() as connection:
+            connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+        yield
+    finally:
+        os.close(folder)
