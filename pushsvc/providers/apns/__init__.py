@@ -16,6 +16,7 @@ class Apns:
     """APNs as a provider: certificates and keys, production and sandbox."""
 
     name = "apns"
+    validates = False
     rows: tuple[Row, ...] = outcomes.ROWS
 
     def __init__(self, production: str, sandbox: str) -> None:

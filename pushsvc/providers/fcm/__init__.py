@@ -16,6 +16,7 @@ class Fcm:
     """FCM as a provider, with Google's OAuth server beside it."""
 
     name = "fcm"
+    validates = True
     rows: tuple[Row, ...] = (*outcomes.ROWS, *outcomes.OAUTH_ROWS)
 
     def __init__(self, fcm: str, oauth: str) -> None:
@@ -30,11 +31,6 @@ class Fcm:
             headers = (*headers, ("authorization", f"Bearer {bearer}"))
         project = push.route.credential.finding.project_id
         return PushRequest(self._fcm, f"/v1/projects/{project}/messages:send", headers, payload.body(push))
-
-    def validate_only(self, request: PushRequest) -> PushRequest:
-        """The same request as a dry run: FCM checks everything and delivers nothing."""
-        body = b'{"validate_only":true,' + request.body.removeprefix(b"{")
-        return PushRequest(request.authority, request.path, request.headers, body)
 
     def read(self, push: Push, answer: Answer) -> Verdict:
         """What an answer means; never raises, whatever the bytes."""

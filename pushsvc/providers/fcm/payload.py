@@ -34,13 +34,17 @@ _COUNTED = ("data", "notification", "webpush")
 def body(push: Push) -> bytes:
     """The request's body, {"message": …} as JSON, within FCM's limit; raises PayloadRefused where it cannot be."""
     found = _message(push, push.event.message)
-    raw = _encode({"message": found})
+    raw = _request(push, found)
     if len(raw) <= MAX_BYTES or _fits(found):
         return raw
     fitted = fit(push.event.message, lambda less: _message(push, less), _fits)
     if fitted is None:
         raise PayloadRefused(PAYLOAD_TOO_LARGE, f"the message is over {MAX_BYTES} bytes")
-    return _encode({"message": fitted})
+    return _request(push, fitted)
+
+
+def _request(push: Push, message: dict[str, Any]) -> bytes:
+    return _encode({"validate_only": True, "message": message} if push.dry_run else {"message": message})
 
 
 def _fits(message: dict[str, Any]) -> bool:
