@@ -1,0 +1,1 @@
+"""The Celery application that works the event stream off."""
