@@ -112,8 +112,8 @@ class UserStore(Protocol):
 
 
 class DeviceStore(Protocol):
-    def register(self, registrations: Sequence[Registration], now: float) -> list[Registration]:
-        """Stores all of them in one transaction; returns those whose app or uid does not exist."""
+    def register(self, registrations: Sequence[Registration], now: float) -> list[Device | None]:
+        """Stores all of them in one transaction; in their order, None where the app or uid does not exist."""
         ...
 
     def of_user(self, app_id: int, user: int | str) -> tuple[Device, ...]:
@@ -180,13 +180,7 @@ class Versions(Protocol):
     """A number for each app that all processes see, and that grows with every change of the app."""
 
     def versions(self, app_ids: Sequence[int]) -> list[int]:
-        """One round trip, in the order asked; 0 for an app never changed. Raises VersionsUnavailable."""
+        """One round trip, in the order asked; 0 for an app never changed."""
         ...
 
-    def bump(self, app_id: int) -> None:
-        """Raises VersionsUnavailable."""
-        ...
-
-
-class VersionsUnavailable(Exception):
-    """The versions cannot be reached; snapshots are renewed by age until they can."""
+    def bump(self, app_id: int) -> None: ...

@@ -30,30 +30,36 @@ def devices_of(tokens: Sequence[TokenOfUser]) -> tuple[Device, ...]:
     on, since a phone registers its tokens together. A wrong pair costs nothing: each token is a phone of its own kind.
     """
     if len(tokens) == 1:
-        return (_device(tokens[0], tokens[0].token),)
+        return (device_of(tokens),)
     groups: dict[tuple[Platform, str, str], list[TokenOfUser]] = {}
     for token in tokens:
         groups.setdefault((token.platform, token.appid, token.name), []).append(token)
     found = []
     for (_, _, name), group in groups.items():
-        kinds: dict[TokenKind, list[DeviceToken]] = {kind: [] for kind in TokenKind}
-        for stored in sorted(group, key=lambda t: (t.token.registered_at, t.token.id), reverse=True):
-            kinds[stored.token.kind].append(stored.token)
+        kinds: dict[TokenKind, list[TokenOfUser]] = {kind: [] for kind in TokenKind}
+        for stored in sorted(group, key=_age):
+            kinds[stored.token.kind].append(stored)
         if name:
-            found.append(_device(group[0], *(newest[0] for newest in kinds.values() if newest)))
+            found.append(device_of([newest[0] for newest in kinds.values() if newest]))
         else:
             for phone in zip_longest(*kinds.values()):
-                found.append(_device(group[0], *(token for token in phone if token is not None)))
+                found.append(device_of([token for token in phone if token is not None]))
     return tuple(found)
 
 
-def _device(of: TokenOfUser, *tokens: DeviceToken) -> Device:
+def device_of(tokens: Sequence[TokenOfUser]) -> Device:
+    """The device that has these tokens, one of a kind."""
     push_token = voip_token = fcm_token = None
-    for token in tokens:
-        if token.kind is TokenKind.APNS:
-            push_token = token
-        elif token.kind is TokenKind.VOIP:
-            voip_token = token
+    for stored in tokens:
+        if stored.token.kind is TokenKind.APNS:
+            push_token = stored.token
+        elif stored.token.kind is TokenKind.VOIP:
+            voip_token = stored.token
         else:
-            fcm_token = token
-    return Device(of.app_id, of.uid, of.name, of.platform, of.appid, push_token, voip_token, fcm_token)
+            fcm_token = stored.token
+    one = tokens[0]
+    return Device(one.app_id, one.uid, one.name, one.platform, one.appid, push_token, voip_token, fcm_token)
+
+
+def _age(stored: TokenOfUser) -> tuple[float, int]:
+    return (-stored.token.registered_at, -stored.token.id)  # newest first

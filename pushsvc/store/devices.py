@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from pushsvc.directory.ports import Registration
 from pushsvc.domain.device import Device, DeviceToken, Environment, Platform, TokenKind
-from pushsvc.store.assembly import TokenOfUser, devices_of
+from pushsvc.store.assembly import TokenOfUser, device_of, devices_of
 from pushsvc.store.database import Database
 from pushsvc.store.tables import apps, device_tokens, users
 
@@ -29,6 +29,9 @@ _COLUMNS = (
     device_tokens.c.environment,
     device_tokens.c.registered_at,
 )
+
+_Tokens = dict[tuple[int, str, str], Registration]  # by app id, kind and token
+_Stored = dict[tuple[int, str, str], tuple[int, int]]  # to uid and token id
 
 
 class Devices:
@@ -76,39 +79,36 @@ class Devices:
 
     # -- registration
 
-    def register(self, registrations: Sequence[Registration], now: float) -> list[Registration]:
-        """Stores all of them in one transaction, the tokens in one statement; returns those without app or uid.
+    def register(self, registrations: Sequence[Registration], now: float) -> list[Device | None]:
+        """Stores all of them in one transaction, the tokens in one statement; None where the app or uid is not there.
 
         A token that the app knows already keeps its row, moves to this user and device, and counts as registered now.
         Where a token occurs twice, its last registration holds.
         """
-        tokens: dict[tuple[int, str, str], Registration] = {
-            (r.app_id, kind.value, token): r for r in registrations for kind, token in r.tokens
-        }
+        left: _Tokens = {(r.app_id, kind.value, token): r for r in registrations for kind, token in r.tokens}
+        stored: _Stored = {}
         with self._database.writing() as connection:
-            left = self._register(connection, tokens, now)
+            self._register(connection, left, stored, now)
             addresses = {(r.app_id, r.user) for r in left.values() if isinstance(r.user, str)}
             if addresses:
                 connection.execute(self._add_users, {"users": _json(sorted(addresses, key=str))})
-                left = self._register(connection, left, now)
-        missing = set(map(id, left.values()))
-        return [r for r in registrations if id(r) in missing]
+                self._register(connection, left, stored, now)
+        return [_registered(r, stored, now) for r in registrations]
 
-    def _register(
-        self, connection: sa.Connection, tokens: Mapping[tuple[int, str, str], Registration], now: float
-    ) -> dict[tuple[int, str, str], Registration]:
-        """Returns the tokens whose user is not there. Rows go in one order, so that two batches cannot deadlock."""
-        left = dict(tokens)
+    def _register(self, connection: sa.Connection, left: _Tokens, stored: _Stored, now: float) -> None:
+        """Moves what has a user from `left` to `stored`. Rows go in one order, so that two batches cannot deadlock."""
         for by, statement in self._add_tokens.items():
             rows = [
                 (app_id, r.user, r.name, r.platform, r.appid, kind, token, _environment(kind, r))
-                for (app_id, kind, token), r in sorted(tokens.items(), key=lambda item: item[0])
+                for (app_id, kind, token), r in sorted(left.items(), key=_token_key)
                 if isinstance(r.user, by)
             ]
             if rows:
-                for stored in connection.execute(statement, {"tokens": _json(rows), "now": now}):
-                    del left[tuple(stored)]
-        return left
+                for uid, token_id, app_id, kind, token in connection.execute(
+                    statement, {"tokens": _json(rows), "now": now}
+                ):
+                    stored[app_id, kind, token] = (uid, token_id)
+                    del left[app_id, kind, token]
 
     # -- what is learnt of a token
 
@@ -141,6 +141,24 @@ class Devices:
 def _same(app_id: int, token: DeviceToken) -> sa.ColumnElement[bool]:
     c = device_tokens.c
     return sa.and_(c.id == token.id, c.app_id == app_id, c.kind == token.kind.value, c.token == token.token)
+
+
+def _token_key(item: tuple[tuple[int, str, str], Registration]) -> tuple[int, str, str]:
+    return item[0]
+
+
+def _registered(registration: Registration, stored: _Stored, now: float) -> Device | None:
+    tokens = []
+    for kind, token in registration.tokens:
+        found = stored.get((registration.app_id, kind.value, token))
+        if found is None:
+            return None
+        uid, token_id = found
+        row = DeviceToken(token_id, kind, token, _environment(kind.value, registration), now)
+        tokens.append(
+            TokenOfUser(registration.app_id, uid, registration.name, registration.platform, registration.appid, row)
+        )
+    return device_of(tokens)
 
 
 def _environment(kind: str, registration: Registration) -> Environment | None:
@@ -216,4 +234,6 @@ def _add_tokens(database: Database, by: type[int] | type[str]) -> sa.Executable:
     )
     return insert.on_conflict_do_update(
         index_elements=["app_id", "kind", "token"], set_={name: insert.excluded[name] for name in moved}
-    ).returning(device_tokens.c.app_id, device_tokens.c.kind, device_tokens.c.token)
+    ).returning(
+        device_tokens.c.uid, device_tokens.c.id, device_tokens.c.app_id, device_tokens.c.kind, device_tokens.c.token
+    )

@@ -15,7 +15,7 @@ from pushsvc.store.tables import records
 PURGE_CHUNK = 5000  # rows a transaction: writers wait for it no longer than for a batch of records
 _KEY = ("app_id", "event_id", "recipient", "token_id")
 _FIELDS = tuple(column.name for column in records.columns)
-_OPEN = [sa.literal_column(f"'{outcome.name}'") for outcome in Outcome if not outcome.final]
+_OPEN: list[sa.ColumnClause[str]] = [sa.literal_column(f"'{outcome.name}'") for outcome in Outcome if not outcome.final]
 
 
 class Journal:

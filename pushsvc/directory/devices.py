@@ -1,0 +1,130 @@
+"""Use cases over devices."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from pushsvc.directory.ports import DeviceStore, Registration, UserStore
+from pushsvc.directory.refused import BadValue, NotFound, no_app
+from pushsvc.directory.tokens import tokens_of
+from pushsvc.directory.users import checked_user, no_user
+from pushsvc.domain.device import Device, Environment, Platform
+
+MAX_APPID = 255
+MAX_NAME = 255
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewDevice:
+    """A device as a client gives it, unchecked: one to three tokens, and the environment of the APNs and VoIP ones."""
+
+    user: int | str
+    platform: str
+    appid: str
+    push_token: str | None = field(default=None, repr=False)
+    voip_token: str | None = field(default=None, repr=False)
+    fcm_token: str | None = field(default=None, repr=False)
+    environment: str | None = None
+    name: str = ""
+
+
+class DeviceDirectory:
+    def __init__(self, store: DeviceStore, users: UserStore, clock: Callable[[], float] = time.time) -> None:
+        self._store = store
+        self._users = users
+        self._clock = clock
+
+    def register(
+        self,
+        app_id: int,
+        *,
+        user: int | str,
+        platform: str,
+        appid: str,
+        push_token: str | None = None,
+        voip_token: str | None = None,
+        fcm_token: str | None = None,
+        environment: str | None = None,
+        name: str = "",
+    ) -> Device:
+        """Stores a device's tokens for a user; safe to repeat. Raises BadValue, NotFound.
+
+        `user` is a uid, or an address that becomes a user where it is new. A token that another user of the app had
+        is now this one's.
+        """
+        new = NewDevice(
+            user=user,
+            platform=platform,
+            appid=appid,
+            push_token=push_token,
+            voip_token=voip_token,
+            fcm_token=fcm_token,
+            environment=environment,
+            name=name,
+        )
+        return self.register_many(app_id, [new])[0]
+
+    def register_many(self, app_id: int, devices: Iterable[NewDevice]) -> list[Device]:
+        """All of them or none, in one transaction. Raises BadValue, NotFound for the first that cannot be taken."""
+        registrations = [_checked(app_id, device) for device in devices]
+        found: list[Device] = []
+        for registration, stored in zip(registrations, self._store.register(registrations, self._clock()), strict=True):
+            if stored is None:
+                raise no_user(registration.user) if isinstance(registration.user, int) else no_app(app_id)
+            found.append(stored)
+        return found
+
+    def of_user(self, app_id: int, user: int | str) -> tuple[Device, ...]:
+        """The devices of a user, of an inactive one too; none for a user who does not exist. Raises BadValue."""
+        return self._store.of_user(app_id, checked_user(user))
+
+    def with_token(self, app_id: int, token: int | str) -> Device:
+        """The device that a token id, or a token (hexadecimal in any case), belongs to. Raises NotFound."""
+        device = self._store.with_token(app_id, token)
+        if device is None and isinstance(token, str):
+            device = self._store.with_token(app_id, token.lower())
+        if device is None:
+            raise NotFound("token", "the app has no such device token", "List the user's devices.")
+        return device
+
+    def remove(self, app_id: int, user: int | str, token: str | None = None) -> int:
+        """Deletes one token of the user, or all; returns how many. Raises NotFound for a user who does not exist."""
+        found = self._users.get(app_id, checked_user(user))
+        if found is None:
+            raise no_user(user)
+        removed = self._store.remove(app_id, found.uid, token)
+        if token is not None and not removed:
+            removed = self._store.remove(app_id, found.uid, token.lower())
+        return removed
+
+
+def _checked(app_id: int, new: NewDevice) -> Registration:
+    try:
+        platform = Platform(new.platform)
+    except ValueError:
+        raise BadValue("platform", "there is no such platform", "Give 'ios', 'android' or 'web'.") from None
+    environment = None
+    if new.environment is not None:
+        try:
+            environment = Environment(new.environment)
+        except ValueError:
+            raise BadValue(
+                "environment", "there is no such environment", "Give 'production' or 'sandbox' (a build from Xcode)."
+            ) from None
+    return Registration(
+        app_id=app_id,
+        user=checked_user(new.user),
+        platform=platform,
+        appid=_text("appid", new.appid, 1, MAX_APPID, "Give the bundle id (iOS) or package name (Android)."),
+        name=_text("name", new.name, 0, MAX_NAME, "Give the client's own id of the installation, or leave it out."),
+        environment=environment,
+        tokens=tokens_of(platform, new.push_token, new.voip_token, new.fcm_token, environment),
+    )
+
+
+def _text(prop: str, value: str, low: int, high: int, cure: str) -> str:
+    if not low <= len(value) <= high or not value.isprintable() or " " in value:
+        raise BadValue(prop, f"it has {low} to {high} printable characters and no spaces", cure)
+    return value
