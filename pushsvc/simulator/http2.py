@@ -36,6 +36,7 @@ SETTINGS: dict[int, int] = {
 }
 _WINDOW_STEP = 32_768
 _BODY_LIMIT = 1 << 20
+_WATCH_S = 4.0
 
 
 class _Inbound:
@@ -105,7 +106,7 @@ class Http2:
                     handler(self, event)
         except ProtocolError:
             # h2 has put the GOAWAY that says so in its buffer.
-            self._flush()
+            self.link.send(self._h2.data_to_send())
             self.link.finish("HTTP/2 protocol error by the client")
             return
         finally:
@@ -115,8 +116,6 @@ class Http2:
             self._h2.increment_flow_control_window(self._unseen)
             self._unseen = 0
         self._flush()
-        if self._streams and self._timer is None:
-            self._watch()
 
     def _on_request(self, event: RequestReceived) -> None:
         stream_id = event.stream_id
@@ -301,7 +300,6 @@ class Http2:
 
     def _watch(self) -> None:
         """Looks now and then for stalled requests and an idle connection."""
-        self._timer = None
         now = self.link.loop.time()
         stall_s = self.site.world.policy.request_idle_s
         for inbound in [each for each in self._streams.values() if not each.complete]:
@@ -311,9 +309,8 @@ class Http2:
         if idle is not None and not self._streams and now - self._heard_at >= idle.options["idle_s"]:
             self.goaway(ErrorCodes.NO_ERROR, self._h2.highest_inbound_stream_id, b"")
             return
-        if self._streams or idle is not None:
-            step_s = min(stall_s, idle.options["idle_s"] if idle is not None else stall_s) / 4
-            self._timer = self.link.loop.call_later(max(step_s, 0.01), self._watch)
+        step_s = min(stall_s, idle.options["idle_s"] if idle is not None else stall_s, _WATCH_S) / 4
+        self._timer = self.link.loop.call_later(max(step_s, 0.01), self._watch)
 
 
 _HANDLERS: dict[type[Event], Any] = {

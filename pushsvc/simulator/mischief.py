@@ -100,12 +100,12 @@ def _ends_unanswered(talk: Conversation, arrival: Arrival, by_name: dict[str, Fa
 
 
 def _answer(talk: Conversation, arrival: Arrival, answer: Answer, by_name: dict[str, Fault]) -> None:
+    talk.respond(arrival, answer)
     goaway = by_name.get("goaway")
     if goaway is not None and goaway.options["last"] == "this":
         talk.goaway(_code(goaway), arrival.stream_id, _data(goaway))
     if "shutdown" in by_name:
         talk.goaway(ErrorCodes.NO_ERROR, arrival.stream_id, b'{"reason":"Shutdown"}')
-    talk.respond(arrival, answer)
 
 
 def _release(talk: Conversation) -> None:
