@@ -26,10 +26,10 @@ _TITLES = {
     "transport": "The network",
 }
 _NOTES = {
-    "apns": "Where a reason stands twice the push decides: the first row holds when the event's `apns` override set the "
-    "value, or when the production server was asked; the second holds otherwise.",
-    "fcm": "Where FCM passes on what APNs said (an `ApnsError` among the details), the row of that APNs reason holds; it "
-    "is read before FCM's own code. The token is dropped where APNs' row would try the other environment, since FCM "
+    "apns": "Where a reason stands twice the push decides: the first row holds when the event's `apns` override set "
+    "the value, or when the production server was asked; the second holds otherwise.",
+    "fcm": "Where FCM passes on what APNs said (an `ApnsError` among the details), the row of that APNs reason holds; "
+    "it is read before FCM's own code. The token is dropped where APNs' row would try the other environment, since FCM "
     "chooses that itself; and nothing of ours is paused or renewed, since the APNs credential lies with Firebase.",
     "tls": "What APNs' TLS says about a client certificate, found out by a connection of its own when an app's "
     "connections die unanswered.",

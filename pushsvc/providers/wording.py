@@ -75,13 +75,15 @@ def told(push: Push, message: Message) -> dict[str, Any]:
     return out
 
 
-def words(push: Push, message: Message) -> Words:
-    """The words of the alert, from the app's templates and localisation keys."""
+def words(push: Push, message: Message, *, localised: bool = True) -> Words:
+    """The words of the alert, from the app's templates and (where `localised`) its localisation keys."""
     settings = push.app.settings
+    title_key = settings.title_loc_key if localised else None
+    body_key = settings.body_loc_key if localised else None
     default = DEFAULT_BODY[push.event.kind]
     if settings.privacy:
-        title_key = None if settings.title_loc_args else settings.title_loc_key
-        body_key = None if settings.body_loc_args else settings.body_loc_key
+        title_key = None if settings.title_loc_args else title_key
+        body_key = None if settings.body_loc_args else body_key
         return Words(
             title="" if title_key else _plain(settings.title_template) or "",
             body="" if body_key else _plain(settings.body_template) or default,
@@ -100,12 +102,12 @@ def words(push: Push, message: Message) -> Words:
     title = fill(settings.title_template, values) if settings.title_template else values["title"]
     body = fill(settings.body_template, values) if settings.body_template else values["body"]
     return Words(
-        title="" if settings.title_loc_key else title,
-        body="" if settings.body_loc_key else body,
-        title_loc_key=settings.title_loc_key,
-        title_loc_args=tuple(fill(arg, values) for arg in settings.title_loc_args) if settings.title_loc_key else (),
-        body_loc_key=settings.body_loc_key,
-        body_loc_args=tuple(fill(arg, values) for arg in settings.body_loc_args) if settings.body_loc_key else (),
+        title="" if title_key else title,
+        body="" if body_key else body,
+        title_loc_key=title_key,
+        title_loc_args=tuple(fill(arg, values) for arg in settings.title_loc_args) if title_key else (),
+        body_loc_key=body_key,
+        body_loc_args=tuple(fill(arg, values) for arg in settings.body_loc_args) if body_key else (),
     )
 
 

@@ -65,10 +65,13 @@ def _message(push: Push, message: Message) -> dict[str, Any]:
         out["apns"] = {"headers": dict(apns.headers(push)), "payload": apns.payload(push, message)}
     else:
         out["data"] = _data(push, message)
-        alert = words(push, message) if push.route.push_type is PushType.ALERT else None
-        if alert is not None:
-            notification = {"title": alert.title, "body": alert.body}
-            out["notification"] = {key: value for key, value in notification.items() if value}
+        alert = None
+        if push.route.push_type is PushType.ALERT:
+            alert = words(push, message, localised=platform is Platform.ANDROID)  # browsers know no keys
+            shown = {"title": alert.title, "body": alert.body}
+            notification = {key: value for key, value in shown.items() if value}
+            if notification:
+                out["notification"] = notification
         if platform is Platform.ANDROID:
             out["android"] = _android(push, message, alert)
         else:
