@@ -210,9 +210,9 @@ class Flow:
         waits = self._quiet_windows(launches, now)
         self._decoded = []
         self._open += len(opened)
-        for open_, error in failed:
+        for open_, defect in failed:
             open_.left += 1
-            self._give_up(open_, error)
+            self._give_up(open_, defect)
         for open_, refusal in refused:
             open_.left += 1
             self._refuse(open_, refusal, devices, now)
@@ -234,7 +234,8 @@ class Flow:
 
     def _give_up(self, open_: _Open, error: Exception) -> None:
         """A bug must neither sink the other pushes nor be tried for ever."""
-        log.exception("a push could not be handled", extra={"app": open_.event.app, "event": open_.event.id})
+        about = {"app": open_.event.app, "event": open_.event.id}
+        log.error("a push could not be handled", extra=about, exc_info=error)
         self._ledger.bury(open_.entry, f"error in pushsvc: {type(error).__name__}")
         self._one_less(open_)
 
