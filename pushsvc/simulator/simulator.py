@@ -43,6 +43,9 @@ class _Listener:
     """One listening port that can truly refuse connections and come back on the same number."""
 
     def __init__(self, name: str, port: int, make_link: Callable[[], asyncio.Protocol]) -> None:
+        if port:
+            # Ports are shared among this process's own sockets below; one that another process has must not be.
+            _bound(port, shared=False).close()
         # Bound but never listening: it keeps the number while connections are refused.
         self._place = _bound(port)
         self.name = name
@@ -65,11 +68,16 @@ class _Listener:
         self._place.close()
 
 
-def _bound(port: int) -> socket.socket:
+def _bound(port: int, shared: bool = True) -> socket.socket:
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    bound.bind(("127.0.0.1", port))
+    if shared:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        bound.bind(("127.0.0.1", port))
+    except OSError as error:
+        bound.close()
+        raise OSError(error.errno, f"cannot listen on 127.0.0.1:{port}: {error.strerror}") from error
     return bound
 
 
@@ -116,6 +124,7 @@ class Simulator:
         if not simulator._ready.wait(_START_DEADLINE_S):
             raise TimeoutError("the simulator did not start listening in time")
         if simulator._failure is not None:
+            simulator.stop()
             raise simulator._failure
         return simulator
 
@@ -170,6 +179,7 @@ class Simulator:
             await self._listen()
         except OSError as error:
             self._failure = error
+            self._close()
             self._ready.set()
             return
         self.authority.token_uri = f"{self.oauth.url}/token"
@@ -177,6 +187,9 @@ class Simulator:
         self._ready.set()
         await self._stopping.wait()
         self.faults.changed = lambda: None
+        self._close()
+
+    def _close(self) -> None:
         for listener in self._listeners:
             listener.close()
 
