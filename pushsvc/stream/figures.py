@@ -122,12 +122,19 @@ class Durability:
 
 def durability(valkey: Valkey) -> Durability:
     """Reads the server's config as far as its ACL allows; raises StreamUnavailable when it does not answer."""
-    version = str(valkey.call("INFO", "server").get("redis_version", ""))
-    values = {}
-    for name in ("appendonly", "appendfsync", "maxmemory-policy"):
-        try:
-            answer = valkey.call("CONFIG GET", name)
-        except (StreamUnavailable, redis.ResponseError):  # managed servers forbid CONFIG
-            answer = {}
-        values[name] = str(answer.get(name, ""))
-    return Durability(version, values["appendonly"], values["appendfsync"], values["maxmemory-policy"])
+    valkey.call("PING")
+    version = str(_allowed(valkey, "INFO", "server").get("redis_version", ""))
+    words = [
+        str(_allowed(valkey, "CONFIG GET", name).get(name, ""))
+        for name in ("appendonly", "appendfsync", "maxmemory-policy")
+    ]
+    return Durability(version, *words)
+
+
+def _allowed(valkey: Valkey, *command: str) -> Mapping[str, Any]:
+    """The answer, or nothing from a server that keeps it to itself, as managed ones do."""
+    try:
+        answer: Mapping[str, Any] = valkey.call(*command)
+    except (StreamUnavailable, redis.ResponseError):
+        return {}
+    return answer

@@ -13,8 +13,11 @@ import select
 import signal
 import subprocess
 import sys
+import time
 
 SHUTDOWN_S = 10.0
+STEADY_S = 1.0  # a server that ends sooner cannot start; one that ends later has crashed and is started again
+PAUSE_S = 1.0
 
 
 def _die_with_parent() -> None:
@@ -24,23 +27,33 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: even if this supervisor is killed
 
 
-def main(command: list[str], kept_fds: tuple[int, ...]) -> int:
-    """Starts `command`, waits for its end or for the end of standard input, stops it then; returns its exit code."""
+def run(command: list[str], kept_fd: int) -> int | None:
+    """Runs `command` until it ends (its exit code) or standard input does (None: it was stopped)."""
     ended, alive = os.pipe()  # the server inherits `alive`; when it ends, `ended` reads end of file
-    server = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, pass_fds=(alive, *kept_fds), preexec_fn=_die_with_parent
-    )
+    server = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=(alive, kept_fd), preexec_fn=_die_with_parent)
     os.close(alive)
-    signal.signal(signal.SIGTERM, lambda *_: server.terminate())
     ready, _, _ = select.select([0, ended], [], [])
-    if ended not in ready:
-        server.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            return server.wait(SHUTDOWN_S)
-        server.kill()
-    return server.wait()
+    os.close(ended)
+    if 0 not in ready:
+        return server.wait()
+    server.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        server.wait(SHUTDOWN_S)
+    server.kill()
+    server.wait()
+    return None
+
+
+def main(kept_fd: int, command: list[str]) -> int:
+    """Keeps the server running; returns its exit code when it cannot start, 0 when it was stopped."""
+    while True:
+        started = time.monotonic()
+        code = run(command, kept_fd)
+        if not code or time.monotonic() - started < STEADY_S:
+            return code or 0
+        if select.select([0], [], [], PAUSE_S)[0]:
+            return 0
 
 
 if __name__ == "__main__":
-    kept, _, rest = " ".join(sys.argv[1:2]), None, sys.argv[2:]
-    sys.exit(main(rest, tuple(int(fd) for fd in kept.split(",") if fd)))
+    sys.exit(main(int(sys.argv[1]), sys.argv[2:]))

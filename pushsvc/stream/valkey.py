@@ -126,9 +126,12 @@ _ANSWERS = (
     ("CLUSTERDOWN", "the Valkey cluster is down", "Bring the cluster back."),
     ("MOVED", "this node of the Valkey cluster does not hold pushsvc's slot", "Connect to the node that holds it."),
     ("BUSY ", "Valkey is busy with a script", "Look for foreign scripts on this server (SCRIPT KILL ends one)."),
-    ("NOAUTH", "Valkey asks for a password", "Put user and password into PUSHSVC_VALKEY_URL."),
-    ("WRONGPASS", "Valkey refuses the user or the password", "Correct them in PUSHSVC_VALKEY_URL."),
-    ("NOPERM", "Valkey's ACL forbids a command or key", "Allow this user ~{pushsvc}:* and +@all -@dangerous."),
+    ("WRONGPASS", "Valkey refuses the user and password, or their absence", "Correct them in PUSHSVC_VALKEY_URL."),
+    (
+        "NOPERM",
+        "Valkey's ACL forbids a command or key",
+        "Allow this user ~{pushsvc}:* (~* where it is Celery's broker too) and +@all -@dangerous.",
+    ),
 )
 _TYPES = (
     (redis.exceptions.OutOfMemoryError, "OOM "),

@@ -1,3 +1,4 @@
+import contextlib
 import os
 import signal
 import stat
@@ -95,6 +96,27 @@ def test_the_server_goes_even_when_its_supervisor_is_killed(tmp_path: Path):
     os.kill(supervisor, signal.SIGKILL)
     until(lambda: not alive(pid), 5)
     server.stop()
+
+
+def test_a_server_that_crashes_is_started_again_with_its_data(tmp_path: Path):
+    with EmbeddedValkey(tmp_path) as server:
+        connection = Valkey(server.url)
+        ValkeyStream(connection, 3600, "api").append([event("kept")])
+        first = server.pid
+        until(lambda: connection.call("INFO", "server")["uptime_in_seconds"] >= 2)
+        os.kill(first, signal.SIGKILL)
+
+        def back() -> bool:
+            with contextlib.suppress(StreamUnavailable):
+                return connection.call("INFO", "server")["process_id"] not in (first, 0)
+            return False
+
+        until(back)
+        assert connection.call("XLEN", keys.MESSAGES) == 1
+        second = server.pid
+        assert alive(second)
+        connection.close()
+    assert not alive(second)
 
 
 def test_the_torn_tail_of_a_crash_does_not_stop_a_start(tmp_path: Path):
