@@ -40,7 +40,7 @@ def inspect(upload: bytes, now: float, options: dict[str, str]) -> tuple[Finding
         raise BadCredential(
             904,
             "this is a PEM file with a certificate",
-            "Make a .p12 of certificate and key: openssl pkcs12 -export -inkey key.pem -in cert.pem -out push.p12",
+            "Make a .p12 of both: openssl pkcs12 -export -inkey key.pem -in cert.pem -out push.p12, and upload that.",
         )
     if text.startswith(b"-----BEGIN"):
         _only(given, _KEY_OPTIONS, "a .p8 key")
