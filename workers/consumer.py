@@ -13,6 +13,7 @@ from celery import bootsteps, signals
 from celery.worker import state
 
 from pushsvc.config import BadConfig, Config
+from pushsvc.directory.ports import VaultError
 from pushsvc.dispatch.ports import StreamUnavailable
 from pushsvc.store.database import StoreUnavailable
 from pushsvc.stream.shelf import has_turn
@@ -62,7 +63,7 @@ class Loop(threading.Thread):
         flow: Flow | None = None
         while not self._stopping.is_set():
             try:
-                flow = flow or self._make_flow()
+                flow = flow or self._made()
                 flow.step(BLOCK_MS)
                 self._now_and_then()
             except BadConfig as error:
@@ -82,6 +83,12 @@ class Loop(threading.Thread):
                 self._failures, self._told_at = 0, float("-inf")
         if flow is not None:
             self._drain(flow)
+
+    def _made(self) -> Flow:
+        try:
+            return self._make_flow()
+        except VaultError as error:  # the keys are in the config
+            raise BadConfig(f"{error.cause}. {error.cure}") from error
 
     def _wait_for(self, error: StreamUnavailable | StoreUnavailable) -> None:
         now = time.monotonic()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from celery import Celery
-from conftest import until
+from celery_process import until
 
 from pushsvc.config import Config
 from pushsvc.domain.event import Event
