@@ -3,8 +3,11 @@
 from collections.abc import Iterator
 
 import pytest
+from valkey_fixture import running_valkey, valkey
 
 from pushsvc.simulator import Simulator
+
+__all__ = ["running_valkey", "simulator", "valkey"]
 
 
 @pytest.fixture(scope="session")

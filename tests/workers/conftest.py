@@ -4,9 +4,6 @@ from pathlib import Path
 
 import pytest
 from celery_process import Worker
-from valkey_fixture import running_valkey, valkey
-
-__all__ = ["running_valkey", "valkey"]
 
 
 @pytest.fixture
