@@ -8,8 +8,8 @@ from pushsvc.domain.credential import Credential, CredentialKind, Finding
 from pushsvc.domain.device import Environment
 from pushsvc.domain.outcome import Row
 from pushsvc.domain.push import Answer, Bearer, Identity, Push, PushRequest, Verdict
+from pushsvc.providers.apns import answers, outcomes, payload, schema
 from pushsvc.providers.apns import credential as credentials
-from pushsvc.providers.apns import outcomes, payload, schema
 
 
 class Apns:
@@ -44,7 +44,7 @@ class Apns:
 
     def read(self, push: Push, answer: Answer) -> Verdict:
         """What an answer means; never raises, whatever the bytes."""
-        return outcomes.read(push, answer)
+        return answers.read(push, answer)
 
     def check_overrides(self, overrides: dict[str, Any]) -> None:
         """Raises BadEvent where an event's 'apns' override breaks its schema."""

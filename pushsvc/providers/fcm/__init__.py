@@ -8,8 +8,8 @@ from pushsvc.domain.credential import Credential, Finding
 from pushsvc.domain.device import Environment
 from pushsvc.domain.outcome import Row
 from pushsvc.domain.push import Answer, Bearer, Identity, Push, PushRequest, Verdict
+from pushsvc.providers.fcm import answers, outcomes, payload, schema
 from pushsvc.providers.fcm import credential as credentials
-from pushsvc.providers.fcm import outcomes, payload, schema
 
 
 class Fcm:
@@ -34,7 +34,7 @@ class Fcm:
 
     def read(self, push: Push, answer: Answer) -> Verdict:
         """What an answer means; never raises, whatever the bytes."""
-        return outcomes.read(push, answer)
+        return answers.read(push, answer)
 
     def check_overrides(self, overrides: dict[str, Any]) -> None:
         """Raises BadEvent where an event's 'fcm' override breaks its schema."""

@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from pushsvc.domain.credential import BadCredential, Credential, CredentialKind, Finding
 from pushsvc.domain.push import Answer, Bearer, PushRequest, PushResponse, Verdict
-from pushsvc.providers.apns.outcomes import json_object
-from pushsvc.providers.fcm.outcomes import read_oauth
+from pushsvc.providers.apns.answers import json_object
+from pushsvc.providers.fcm.answers import read_oauth
 
 SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:jwt-bearer"
