@@ -220,7 +220,11 @@ class ControlLink(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._simulator.control_transports.add(transport)
         self._requests = RequestReader(self, self._on_headers, self._on_request)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._simulator.control_transports.discard(self._transport)
 
     def data_received(self, data: bytes) -> None:
         self._requests.receive(data)

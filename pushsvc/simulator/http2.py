@@ -212,14 +212,15 @@ class Http2:
             return
         arrival.status, arrival.reason = answer.status, answer.reason
         arrival.answer_headers, arrival.answer_body = answer.headers, answer.body
+        if self.session.stream_limit != self._advertised and not self._dropped:
+            # Before the answer, so that a client that has one may fan out at once.
+            self._limit_streams(self.session.stream_limit)
         status = (b":status", b"%d" % answer.status)
         self._h2.send_headers(stream_id, [status, *answer.headers], end_stream=not answer.body)
         if answer.body:
             self._send_body(arrival, answer)
         else:
             self._answered(arrival)
-        if self.session.stream_limit != self._advertised and not self._dropped:
-            self._limit_streams(self.session.stream_limit)
         if self._faults.active:
             self._strike_answer(answer)
         self._flush()

@@ -43,6 +43,7 @@ class Link(asyncio.Protocol):
         world, name = self.site.world, self.site.name
         peer = transport.get_extra_info("peername")
         self.connection = world.journal.opened(name, f"{peer[0]}:{peer[1]}" if peer else "")
+        self.site.transports.add(transport)
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = self.site.context().wrap_bio(self._in, self._out, server_side=True)
         if world.faults.active:
@@ -170,6 +171,7 @@ class Link(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._closing = True
+        self.site.transports.discard(self._transport)
         self.connection.closed_at = self.site.world.clock.now()
         self.connection.closed_because = self.connection.closed_because or "lost"
         if self._speaker is not None:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Self
+from typing import Self, cast
 
 from .apns import Apns
 from .apns_session import Renewals
@@ -104,6 +104,7 @@ class Simulator:
         self._wanted = wanted
         self._listeners: list[_Listener] = []
         self.control_url = ""
+        self.control_transports: set[asyncio.BaseTransport] = set()
         self.started_at = clock.now()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="simulator", daemon=True)
@@ -188,6 +189,10 @@ class Simulator:
         await self._stopping.wait()
         self.faults.changed = lambda: None
         self._close()
+        for transport in [t for site in self._sites for t in site.transports] + list(self.control_transports):
+            cast(asyncio.Transport, transport).abort()
+        while self.control_transports or any(site.transports for site in self._sites):
+            await asyncio.sleep(0)
 
     def _close(self) -> None:
         for listener in self._listeners:

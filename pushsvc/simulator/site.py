@@ -1,5 +1,6 @@
 """What a simulated server is to the connections that speak for it."""
 
+import asyncio
 import ssl
 from dataclasses import dataclass, field, fields
 
@@ -85,6 +86,7 @@ class Site:
     def __init__(self, world: World) -> None:
         self.world = world
         self.port = 0
+        self.transports: set[asyncio.BaseTransport] = set()
         self._context: ssl.SSLContext | None = None
         self._context_revision = -1
 
