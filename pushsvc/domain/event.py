@@ -17,7 +17,8 @@ MAX_CLOCK_AHEAD_S = 86_400
 Text = Annotated[str, Meta(max_length=16_384)]
 ShortText = Annotated[str, Meta(max_length=1024)]
 Uid = Annotated[int, Meta(ge=1, le=2**63 - 1)]
-Address = Annotated[str, Meta(min_length=1, max_length=63, pattern=r"^[^\x00-\x20\x7f,][^\x00-\x1f\x7f,]*$")]
+# A pattern ends in $(?!\n) since a $ alone lets a trailing newline through where regular expressions are Python's.
+Address = Annotated[str, Meta(min_length=1, max_length=63, pattern=r"^[^\x00-\x20\x7f,][^\x00-\x1f\x7f,]*$(?!\n)")]
 User = Uid | Address
 WholeNumber = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 
@@ -58,7 +59,7 @@ class Event(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
     """One offline-user event, as every door takes it and the stream carries it (JSON)."""
 
     app: Annotated[int, Meta(ge=1, le=2**63 - 1)]
-    id: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$")]
+    id: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$(?!\n)")]
     user: User | Annotated[list[User], Meta(min_length=1, max_length=MAX_USERS)]
     kind: Kind = Kind.MESSAGE
     message: Message = Message()
@@ -104,7 +105,7 @@ class Submitted(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             Meta(
                 min_length=1,
                 max_length=64,
-                pattern=r"^[\x21-\x7e]+$",
+                pattern=r"^[\x21-\x7e]+$(?!\n)",
                 description="Your id of the event. The same id is taken once; it is made for you when left out.",
             ),
         ]
