@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import zip_longest
+from typing import NamedTuple
 
 from pushsvc.domain.device import Device, DeviceToken, Platform, TokenKind
 
 
-@dataclass(frozen=True, slots=True)
-class TokenOfUser:
+class TokenOfUser(NamedTuple):
     """A stored token with the device it was registered for."""
 
     app_id: int
@@ -36,6 +35,9 @@ def devices_of(tokens: Sequence[TokenOfUser]) -> tuple[Device, ...]:
         groups.setdefault((token.platform, token.appid, token.name), []).append(token)
     found = []
     for (_, _, name), group in groups.items():
+        if len({stored.token.kind for stored in group}) == len(group):  # nothing to choose: nearly all devices
+            found.append(device_of(group))
+            continue
         kinds: dict[TokenKind, list[TokenOfUser]] = {kind: [] for kind in TokenKind}
         for stored in sorted(group, key=_age):
             kinds[stored.token.kind].append(stored)

@@ -50,9 +50,9 @@ class Devices:
         by_address = [(n, app_id, user) for n, (app_id, user) in enumerate(asked) if isinstance(user, str)]
         found: dict[int, list[TokenOfUser]] = {}
         with self._database.reading() as connection:
-            rows = connection.execute(self._lookup, {"uids": _json(by_uid), "addresses": _json(by_address)})
-            for row in rows:
-                found.setdefault(row[0], []).append(_token(*row[1:]))
+            rows = connection.execute(self._lookup, {"uids": _json(by_uid), "addresses": _json(by_address)}).all()
+        for n, *row in rows:
+            found.setdefault(n, []).append(_token(*row))
         return {asked[n]: devices_of(tokens) for n, tokens in found.items()}
 
     def of_user(self, app_id: int, user: int | str) -> tuple[Device, ...]:
