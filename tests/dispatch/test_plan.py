@@ -116,6 +116,13 @@ def test_a_retry_is_for_its_token_alone() -> None:
     assert (launch.push.route.token.id, launch.push.attempt, launch.again) == (3, 2, again)
 
 
+def test_a_retry_does_not_move_to_another_token_of_the_device() -> None:
+    call_by_alert = Again(1, 7, "bob", 2, NOW)
+    (refused,) = planned(event(kind=Kind.CALL), IPHONE, again=call_by_alert)
+    assert isinstance(refused, Refused)
+    assert (refused.row.outcome, refused.again) == (Outcome.NO_DEVICE, call_by_alert)
+
+
 def test_a_retry_asks_the_server_that_it_carries() -> None:
     again = Again(1, 7, "bob", 2, NOW, refused_by=PRODUCTION)
     (launch,) = planned(event(), device(push=APNS_TOKEN), again=again)

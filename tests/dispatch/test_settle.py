@@ -168,6 +168,19 @@ def test_an_unreachable_provider_is_tried_with_full_jitter_doubling_from_a_secon
     assert waits(lost(Fault.CONNECT, of=push(attempt=5), jitter=0)) == 0
 
 
+def test_retries_at_once_do_not_lengthen_the_backoff_after_them() -> None:
+    worn_out = Again(1, 7, "bob", 4, NOW, at_once=3)
+    assert waits(apns(503, "Shutdown", of=push(attempt=4), again=worn_out, jitter=0.5)) == 0.5
+
+
+def test_a_retry_exactly_at_the_deadline_is_too_late() -> None:
+    for expiry, final in ((10, True), (11, False)):
+        its = push(to=ANDROID, of=event(expiry=expiry))
+        verdict = FCM.read(its, PushResponse(503, (), b""))
+        settled = settle(its, verdict, first(its), refusals=0, now=NOW, jitter=0)
+        assert settled.outcome.final is final
+
+
 def test_retry_after_is_honoured() -> None:
     assert waits(fcm(503, "UNAVAILABLE", retry_after="120", jitter=0)) == 120
     assert 120 < waits(fcm(429, "QUOTA_EXCEEDED", retry_after="120", jitter=0.9)) < 180
