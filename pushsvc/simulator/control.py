@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _JSON = (b"content-type", b"application/json")
 _HTML = (b"content-type", b"text/html; charset=utf-8")
+_WAITS_S = 10.0
 Fields = dict[str, Any]
 
 
@@ -162,15 +163,17 @@ def _reset(simulator: "Simulator", _: Fields) -> object:
 
 
 def _live(simulator: "Simulator", fields: Fields) -> object:
-    arrivals = simulator.journal.since(int(fields.get("since", 0)), int(fields.get("limit", 200)))
-    settled = [arrival for arrival in arrivals if arrival.site != "oauth"]
+    since, journal = int(fields.get("since", 0)), simulator.journal
+    arrivals = journal.since(since, int(fields.get("limit", 200)))
+    # What still waits for its answer is told again, unless it waits so long that it may wait for ever.
+    young = simulator.clock.now() - _WAITS_S
+    waiting = [arrival.number for arrival in arrivals if arrival.fate == "pending" and arrival.at > young]
     return {
         "started_at": simulator.started_at,
-        "now": simulator.clock.now(),
-        "summary": simulator.journal.summary(),
+        "summary": journal.summary(),
         "faults": len(simulator.faults.active),
-        "notices": [notice(arrival, simulator.devices) for arrival in settled],
-        "last": arrivals[-1].number if arrivals else int(fields.get("since", 0)),
+        "notices": [notice(arrival, simulator.devices) for arrival in arrivals if arrival.site != "oauth"],
+        "last": waiting[0] - 1 if waiting else arrivals[-1].number if arrivals else since,
     }
 
 
