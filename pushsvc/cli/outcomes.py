@@ -48,48 +48,9 @@ def outcomes(as_json: bool, markdown: bool) -> None:
         )
 
 
-def code(number: int | None) -> str:
-    return "" if number is None else str(number)
-
-
 def page() -> str:
-    """docs/outcomes.md, whole."""
-    from pushsvc.domain.outcome import Outcome
+    """docs/outcomes.md, whole, without its last newline."""
     from pushsvc.providers import outcome_rows
+    from pushsvc.providers.table import markdown
 
-    lines = [
-        "# Outcomes",
-        "",
-        "What can become of a push, as records, metrics, test pushes and the demo tell it. This page is the output of",
-        "`pushsvc outcomes --markdown`, and a test keeps it so.",
-        "",
-        "`code` is the 90x in `response_code`. Where it is empty, `response_code` is the provider's own HTTP status,",
-        "or nothing where no provider was asked; `reason` is the provider's own word.",
-        "",
-        "| outcome | code | cause | cure |",
-        "|---|---|---|---|",
-        *(f"| `{o.name.lower()}` | {code(o.code)} | {_cell(o.cause)} | {_cell(o.cure)} |" for o in Outcome),
-        "",
-        "A token is dropped only where a row says so, only if it is unchanged since the push was planned, and only if",
-        "it was registered before the time that the provider names. Nothing is dropped or paused in bulk on an answer.",
-    ]
-    provider = ""
-    for row in outcome_rows():
-        if row.provider != provider:
-            provider = row.provider
-            lines += [
-                "",
-                f"## {provider}",
-                "",
-                "| status | reason | outcome | code | action | cause | cure |",
-                "|---|---|---|---|---|---|---|",
-            ]
-        lines.append(
-            f"| {row.status or ''} | `{row.reason}` | `{row.outcome.name.lower()}` | {code(row.outcome.code)} "
-            f"| {row.action.value} | {_cell(row.cause)} | {_cell(row.cure)} |"
-        )
-    return "\n".join(lines)
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    return markdown(outcome_rows()).removesuffix("\n")

@@ -14,7 +14,8 @@ def admit(raw: bytes, *, now: float, app: int | None, make_id: str, providers: M
     `app` is the app that the door knows already, `make_id` the id of an event that brings none.
     """
     event = parse(raw, now=now, app=app, make_id=make_id)
-    for name, overrides in (("apns", event.apns), ("fcm", event.fcm)):
+    for name, provider in providers.items():
+        overrides = getattr(event, name)
         if overrides:
-            providers[name].check_overrides(overrides)
+            provider.check_overrides(overrides)
     return event

@@ -15,6 +15,9 @@ from them.
 provider's own status is passed through, with the provider's own word in `response.reason`; a push that got no answer
 until its deadline ends with 503 `Unreachable` or 504 `Timeout`. Codes 906 to 910 are unassigned.
 
+A token is dropped only where a row says so, only if it is unchanged since the push was planned, and only if it was
+registered before the time that the provider names. Nothing is dropped or paused in bulk on one answer.
+
 ## The closed list
 """
 _TITLES = {
