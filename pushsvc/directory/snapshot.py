@@ -13,7 +13,7 @@ from pushsvc.domain.app import App
 from pushsvc.domain.credential import Credential
 
 CHECK_EVERY_S = 0.25  # how long a change may go unseen; one small round trip to Valkey
-MAX_AGE_S = 10.0  # when a snapshot is read again though no change was announced: an announcement can be lost
+MAX_AGE_S = 9.5  # when a snapshot is read again though no change was announced: an announcement can be lost
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,8 +69,8 @@ def tokens_of(
 
 
 def _is_fcm(token: str) -> bool:
-    """The form that FCM tokens have had since 2016 (an instance id, a colon) or anything a hexadecimal one is not."""
-    return _FCM.match(token) is not None and _HEX.match(token) is None and _decoded(token) is None
+    """FCM documents no form; what tells its tokens from Apple's is a character that is no hexadecimal digit."""
+    return _FCM.match(token) is not None and re.search("[^0-9a-fA-F]", token) is not None and _decoded(token) is None
 
 
 def _hexadecimal(prop: str, token: str) -> str:
