@@ -27,7 +27,8 @@ MAX_STREAMS = 1000
 _FIRST_STREAMS = 100  # until SETTINGS and answers show more: what RFC 9113 (6.5.2) asks of every server
 _SETTINGS_S = 0.5  # without an answer: by then the server's SETTINGS are here, and libcurl knows its limit
 _BEARER_REFUSED = frozenset((401, 403, 429))
-_URL, _HTTPHEADER, _POSTFIELDS = pycurl.URL, pycurl.HTTPHEADER, pycurl.POSTFIELDS  # looked up once: the hot path
+# Looked up once, for the hot path.
+_URL, _HTTPHEADER, _POSTFIELDS, _STATUS = pycurl.URL, pycurl.HTTPHEADER, pycurl.POSTFIELDS, pycurl.RESPONSE_CODE
 _KEEPALIVE_IDLE_S = 60  # below the few minutes after which NAT tables and load balancers forget a silent connection
 _KEPT_IDLE_S = 86_400  # Apple: keep connections open, for hours or days
 
@@ -45,12 +46,11 @@ class Settings:
 class Flight:
     """A submitted request on its way; `tries` counts how often a server has refused it unprocessed."""
 
-    __slots__ = ("identity", "request", "since", "tag", "tries")
+    __slots__ = ("request", "since", "tag", "tries")
 
-    def __init__(self, tag: object, request: PushRequest, identity: Identity) -> None:
+    def __init__(self, tag: object, request: PushRequest) -> None:
         self.tag = tag
         self.request = request
-        self.identity = identity
         self.since = time.monotonic()
         self.tries = 0
 
@@ -96,6 +96,8 @@ class Connection:
         self._free: list[Any] = []
         self._all: set[Any] = set()
         self._watch = watch
+        self._watched: set[int] = set()
+        self._closed = False
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_MAX_CONCURRENT_STREAMS, MAX_STREAMS)
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._on_socket)
@@ -145,16 +147,8 @@ class Connection:
             self.due = inf
         self._multi.socket_action(descriptor, events)
         _, answered, failed = self._multi.info_read()
-        for easy in answered:
-            status = easy.getinfo(pycurl.RESPONSE_CODE)
-            done.append((easy.flight.tag, PushResponse(status, _headers(easy.head), b"".join(easy.body))))
-            self._land(easy)
-            if not self.proven:
-                self.proven = not (self._identity.one_first and status in _BEARER_REFUSED)
         if answered:
-            self.answered += len(answered)
-            self._last_answer = time.monotonic()
-            self._grow(len(answered))
+            self._take(answered, done)
         ended: list[tuple[Flight, TransportFailure | Unprocessed]] = []
         no_room = False
         for easy, number, message in failed:
@@ -175,6 +169,18 @@ class Connection:
             self._parked = False
         return ended
 
+    def _take(self, answered: list[Any], done: list[tuple[object, Answer]]) -> None:
+        for easy in answered:
+            status = easy.getinfo(_STATUS)
+            head, body = easy.head, easy.body
+            done.append((easy.flight.tag, PushResponse(status, _headers(head), b"".join(body))))
+            self._land(easy)
+            if not self.proven:
+                self.proven = not (self._identity.one_first and status in _BEARER_REFUSED)
+        self.answered += len(answered)
+        self._last_answer = time.monotonic()
+        self._grow(len(answered))
+
     def trim(self) -> None:
         """Gives back the memory of the handles that a burst has left."""
         for easy in self._free:
@@ -190,6 +196,9 @@ class Connection:
             easy.close()
         self._all.clear()
         self._free.clear()
+        for descriptor in list(self._watched):
+            self._on_socket(pycurl.POLL_REMOVE, descriptor, None, None)
+        self._closed = True
         self._multi.close()
 
     def _failure(self, easy: Any, number: int, message: str) -> TransportFailure | Unprocessed:
@@ -285,6 +294,12 @@ class Connection:
         return int(pycurl.PREREQFUNC_OK)
 
     def _on_socket(self, events: int, descriptor: int, _multi: object, _data: object) -> None:
+        if self._closed:  # libcurl says goodbye to the server; nobody waits for that
+            return
+        if events == pycurl.POLL_REMOVE:
+            self._watched.discard(descriptor)
+        else:
+            self._watched.add(descriptor)
         self._watch(self, descriptor, events)
 
     def _on_timer(self, timeout_ms: int) -> None:

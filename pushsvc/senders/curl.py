@@ -71,7 +71,7 @@ class CurlSender:
         pool = self._pools.get(key)
         if pool is None:
             pool = self._pools[key] = _Pool(key, identity)
-        pool.waiting.append(Flight(tag, request, identity))
+        pool.waiting.append(Flight(tag, request))
         self._hungry.add(pool)
         self._in_flight += 1
 

@@ -129,6 +129,7 @@ def test_goaway_in_mid_flight_loses_nothing_and_repeats_nothing(
         assert told["answered"] + told["lost"] == count
         assert told["answered"] >= count * 0.9
     assert len(simulator.requests(fate="unprocessed")) > 0
+    assert simulator.requests(fate="refused") == [], "a new connection takes one push first, too"
 
 
 def test_goaway_that_answers_what_it_took_loses_nothing(tmp_path: Path, make: MakeSender, kind: str) -> None:
