@@ -13,8 +13,10 @@ FLOORS = (
     {"pushsvc.routing", "pushsvc.providers"},
     {"pushsvc.dispatch", "pushsvc.directory"},
     {"pushsvc.senders", "pushsvc.stream", "pushsvc.store", "pushsvc.vault", "pushsvc.telemetry"},
-    {"pushsvc.bootstrap", "pushsvc.health"},
-    {"pushsvc.api", "pushsvc.cli", "workers", "pushsvc.demo"},
+    {"pushsvc.health"},
+    {"pushsvc.bootstrap"},
+    {"pushsvc.trials"},
+    {"pushsvc.api", "pushsvc.cli", "workers"},
     {"pushsvc.__main__"},
 )
 PART = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}

@@ -217,11 +217,11 @@ def _apps(config: Config) -> Iterator[Finding]:
 def _broker(config: Config) -> Iterator[Finding]:
     if not config.broker_url:
         return
-    from kombu import Connection
+    from celery import Celery
     from kombu.exceptions import OperationalError
 
     try:
-        with Connection(config.broker_url, connect_timeout=5) as connection:
+        with Celery(broker=config.broker_url).connection_for_write(connect_timeout=5) as connection:
             connection.ensure_connection(max_retries=1, timeout=5)
     except (OperationalError, OSError) as error:
         yield fail("broker", f"cannot be reached: {error}", "Start it, or mend PUSHSVC_BROKER_URL.")

@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from pushsvc.cli.session import at, json_option, print_json, print_table, read_secret, service, without_empty
+from pushsvc.cli.session import at, json_option, print_json, print_table, read_secret, service, user, without_empty
 
 if TYPE_CHECKING:
     import httpx
@@ -166,25 +166,20 @@ def _one_line(users: tuple[str, ...], given: dict[str, Any]) -> IO[bytes]:
     message = without_empty(
         {
             "id": given["message_id"],
-            "from": _user(given["sender"]) if given["sender"] is not None else None,
+            "from": user(given["sender"]) if given["sender"] is not None else None,
             **{name: given[name] for name in ("name", "gid", "title", "body", "badge")},
             "data": data,
         }
     )
     one = {
         "id": given["event_id"],
-        "user": _user(users[0]) if len(users) == 1 else [_user(user) for user in users],
+        "user": user(users[0]) if len(users) == 1 else [user(one) for one in users],
         "kind": given["kind"],
         "message": message or None,
         "expiry": given["expiry"],
         "priority": given["priority"],
     }
     return io.BytesIO(json.dumps(without_empty(one)).encode())
-
-
-def _user(text: str) -> int | str:
-    """A uid where it is a number; write an address of digits alone in a file instead."""
-    return int(text) if text.isascii() and text.isdigit() else text
 
 
 @contextmanager

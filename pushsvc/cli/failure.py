@@ -71,6 +71,7 @@ def _failure(error: Exception) -> Failure | None:
 
 def _thing(error: Exception) -> str:
     prop = getattr(error, "prop", "")
-    words = {"BadEvent": "event", "BadCredential": f"credential ({getattr(error, 'code', '')})"}
-    thing = words.get(type(error).__name__, type(error).__name__)
-    return f"{thing}: {prop}" if prop else thing
+    if prop:
+        return str(prop)
+    words = {"BadEvent": "event", "BadCredential": f"credential ({getattr(error, 'code', '')})", "VaultError": "vault"}
+    return words.get(type(error).__name__, type(error).__name__)

@@ -17,6 +17,7 @@ COMMANDS = {
     "simulate": ("pushsvc.cli.simulate:simulate", "Run simulated APNs and FCM servers."),
     "app": ("pushsvc.cli.app:app", "Apps: add, list, settings, rotate tokens, delete."),
     "credential": ("pushsvc.cli.credential:credential", "Credentials: upload, list, pause, resume, delete."),
+    "user": ("pushsvc.cli.user:user", "Users: add, list, switch on and off, delete."),
     "device": ("pushsvc.cli.device:device", "Devices: register, list, remove."),
     "event": ("pushsvc.cli.event:event", "Events: send, show, schema."),
     "push": ("pushsvc.cli.push:push", "Send a test push to one device or token."),

@@ -79,3 +79,8 @@ def at(seconds: float | None) -> str:
 def without_empty(given: Mapping[str, Any]) -> dict[str, Any]:
     """The options that were given."""
     return {name: value for name, value in given.items() if value is not None and value != ()}
+
+
+def user(text: str) -> int | str:
+    """A uid where it is a number, else an address."""
+    return int(text) if text.isascii() and text.isdigit() else text

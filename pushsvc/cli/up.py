@@ -75,16 +75,16 @@ def _private_folder(config: Config) -> None:
 
 def _first_start(config: Config) -> None:
     """Brings the store to this version and makes the first app where there is none."""
-    from pushsvc import bootstrap
+    from pushsvc.bootstrap import build
     from pushsvc.store.migrate import migrate
 
-    service = bootstrap.build(config)
+    service = build(config)
     try:
         migrate(service.database)
         if not service.apps.all():
-            app, token = service.apps.create("default")
-            click.echo(f"app       {app.id} (default)")
-            click.echo(f"app token {token}   (shown this once; pushsvc app rotate {app.id} makes another)")
+            stored, token = service.apps.create("default")
+            click.echo(f"app       {stored.app.id} (default)")
+            click.echo(f"app token {token}   (shown this once; pushsvc app rotate {stored.app.id} makes another)")
     finally:
         service.close()
 

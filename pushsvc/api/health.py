@@ -1,0 +1,49 @@
+"""/healthz, /readyz, /metrics."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse, Response
+
+from pushsvc.bootstrap import Service
+from pushsvc.telemetry import METRICS_TYPE, readiness
+
+FRESH_S = 2.0  # scrapes that come closer together share one look at Valkey
+
+
+def router(service: Service) -> APIRouter:
+    routes = APIRouter(tags=["health"])
+    lock = threading.Lock()
+    looked_at = -FRESH_S
+
+    @routes.get("/healthz", summary="The process lives", response_model=dict[str, bool])
+    def healthz() -> JSONResponse:
+        return JSONResponse({"alive": True})
+
+    @routes.get(
+        "/readyz",
+        summary="Valkey, the store and the workers are there",
+        responses={503: {"description": "One is not; `checks` says which, why and what helps."}},
+    )
+    def readyz() -> JSONResponse:
+        """Events are taken as long as Valkey is there; a missing worker makes it unready, since nothing goes out."""
+        status, body = readiness(service.health.checks())
+        return JSONResponse(body, status)
+
+    @routes.get("/metrics", summary="Prometheus metrics", response_class=Response)
+    def metrics() -> Response:
+        nonlocal looked_at
+        with lock:
+            if time.monotonic() - looked_at >= FRESH_S:
+                try:
+                    service.health.refresh()
+                    looked_at = time.monotonic()
+                except Exception as error:  # old gauges are better than no metrics
+                    logging.getLogger("pushsvc.api").warning("metrics could not be refreshed: %s", error)
+        return Response(service.telemetry.exposition(), media_type=METRICS_TYPE)
+
+    return routes

@@ -1,0 +1,128 @@
+"""pushsvc credential: what an app proves itself to Apple and Google with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pushsvc.cli.session import (
+    app_option,
+    at,
+    json_option,
+    print_json,
+    print_table,
+    read_secret,
+    service,
+    without_empty,
+)
+
+if TYPE_CHECKING:
+    from pushsvc.directory.ports import StoredCredential
+
+MAX_FILE_BYTES = 1024 * 1024
+
+
+@click.group()
+def credential() -> None:
+    """Credentials: upload, list, pause, resume, delete."""
+
+
+@credential.command()
+@app_option
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--password", help="Of a .p12, or @file.")
+@click.option("--password-prompt", is_flag=True, help="Ask for the .p12's password.")
+@click.option("--team-id", help="Of a .p8: the 10 characters of your team.")
+@click.option("--key-id", help="Of a .p8: by default from the name AuthKey_<key id>.p8.")
+@click.option("--environment", type=click.Choice(["production", "sandbox"]), help="Of a .p8 that serves only one.")
+@click.option("--topics", help="Of a .p8 that serves only these, comma separated.")
+@json_option
+def upload(
+    app_id: int, file: Path, password: str | None, password_prompt: bool, as_json: bool, **options: str | None
+) -> None:
+    """Upload a .p12, a .p8 or a service-account JSON, and tell what it is; in use within seconds in every worker.
+
+    Exit code 1 when it cannot be used, with the code (903, 904, 905, 912), the cause and the cure.
+    """
+    from pushsvc.cli.failure import Failure
+
+    if file.stat().st_size > MAX_FILE_BYTES:
+        raise Failure(str(file), f"it is larger than {MAX_FILE_BYTES} bytes", "Give a .p12, .p8 or .json.")
+    if password_prompt:
+        password = click.prompt("Password", hide_input=True, default="", show_default=False)
+    elif password is not None:
+        password = read_secret(password)
+    given = without_empty({"password": password, **options})
+    with service() as built:
+        stored = built.credentials.upload(app_id, file.read_bytes(), file.name, **given)
+    if as_json:
+        print_json(_dict(stored))
+        return
+    click.echo(f"credential {stored.id}: {stored.finding.summary}")
+    for warning in stored.finding.warnings:
+        click.echo(f"warning: {warning}", err=True)
+
+
+@credential.command("list")
+@app_option
+@json_option
+def list_(app_id: int, as_json: bool) -> None:
+    """List an app's credentials: what each is, what it serves, until when, whether it is paused."""
+    with service() as built:
+        found = built.credentials.of(app_id)
+    if as_json:
+        print_json([_dict(one) for one in found])
+        return
+    rows = [
+        (one.id, one.finding.kind.value, one.finding.summary, at(one.finding.not_after), one.paused) for one in found
+    ]
+    print_table(("id", "kind", "what it is", "until", "paused"), rows, "the app has no credential")
+
+
+def _dict(stored: StoredCredential) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    finding = asdict(stored.finding)
+    finding["environments"] = sorted(stored.finding.environments)
+    return {"id": stored.id, **finding, "paused": stored.paused, "uploaded_at": stored.uploaded_at}
+
+
+@credential.command()
+@app_option
+@click.argument("credential_id", type=int)
+def delete(app_id: int, credential_id: int) -> None:
+    """Delete a credential."""
+    with service() as built:
+        built.credentials.delete(app_id, credential_id)
+    click.echo(f"credential {credential_id} deleted")
+
+
+@credential.command()
+@app_option
+@click.argument("credential_id", type=int)
+@click.option("--reason", default="by hand", show_default=True, help="Shown with every push that ends as 902.")
+def pause(app_id: int, credential_id: int, reason: str) -> None:
+    """Stop using a credential for now."""
+    with service() as built:
+        built.credentials.pause_by_hand(app_id, credential_id, reason)
+    click.echo(f"credential {credential_id} is paused")
+
+
+@credential.command()
+@app_option
+@click.argument("credential_id", type=int)
+def resume(app_id: int, credential_id: int) -> None:
+    """Use a paused credential again."""
+    with service() as built:
+        built.credentials.resume(app_id, credential_id)
+    click.echo(f"credential {credential_id} is in use")
+
+
+@credential.command("rotate-keys")
+def rotate_keys() -> None:
+    """Encrypt every credential with the first key of PUSHSVC_VAULT_KEYS; then the old keys can go."""
+    with service() as built:
+        done = built.credentials.rotate_keys()
+    click.echo(f"{done} credentials encrypted anew")
