@@ -54,9 +54,9 @@ class Arrival:
     stream_id: int
     method: str
     path: str
-    raw_headers: list[tuple[bytes, bytes]]
-    body: bytes = b""
-    token: str = ""
+    raw_headers: list[tuple[bytes, bytes]] = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
+    token: str = field(default="", repr=False)
     topic: str = ""
     fate: str = "pending"
     status: int = 0
@@ -119,6 +119,7 @@ class Journal:
         self._waiting = 0
         self._numbers = 0
         self._connections = 0
+        self._forgotten = 0, 0
         self.counters_only = False
         self.arrivals: deque[Arrival] = deque(maxlen=KEEP_REQUESTS)
         self.connections: deque[Connection] = deque(maxlen=KEEP_CONNECTIONS)
@@ -213,8 +214,8 @@ class Journal:
     def summary(self) -> dict[str, object]:
         """Counts by site, status and reason, and by fate, as JSON."""
         return {
-            "requests": self._numbers,
-            "connections": self._connections,
+            "requests": self._numbers - self._forgotten[0],
+            "connections": self._connections - self._forgotten[1],
             "answers": [
                 {"site": site, "status": status, "reason": reason, "count": count}
                 for (site, status, reason), count in sorted(self.answers.items())
@@ -226,7 +227,9 @@ class Journal:
         """Forgets requests, closed connections and counts; numbering goes on."""
         self.counters_only = False
         self.arrivals.clear()
-        for connection in [kept for kept in list(self.connections) if kept.closed_at is not None]:
-            self.connections.remove(connection)
+        still_open = [kept for kept in list(self.connections) if kept.closed_at is None]
+        self.connections.clear()
+        self.connections.extend(still_open)
+        self._forgotten = self._numbers, self._connections
         self.answers.clear()
         self.fates.clear()
