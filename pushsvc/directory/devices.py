@@ -82,9 +82,9 @@ class DeviceDirectory:
 
     def with_token(self, app_id: int, token: int | str) -> Device:
         """The device that a token id, or a token (hexadecimal in any case), belongs to. Raises NotFound."""
-        device = self._store.with_token(app_id, token)
-        if device is None and isinstance(token, str):
-            device = self._store.with_token(app_id, token.lower())
+        device = None
+        for form in _forms(token) if isinstance(token, str) else (token,):
+            device = device or self._store.with_token(app_id, form)
         if device is None:
             raise NotFound("token", "the app has no such device token", "List the user's devices.")
         return device
@@ -94,10 +94,16 @@ class DeviceDirectory:
         found = self._users.get(app_id, checked_user(user))
         if found is None:
             raise no_user(user)
-        removed = self._store.remove(app_id, found.uid, token)
-        if token is not None and not removed:
-            removed = self._store.remove(app_id, found.uid, token.lower())
-        return removed
+        if token is None:
+            return self._store.remove(app_id, found.uid, None)
+        return sum(self._store.remove(app_id, found.uid, form) for form in _forms(token))
+
+
+def _forms(token: str) -> tuple[str, ...]:
+    """As it may be stored: hexadecimal ones are in lower case; what no token looks like is not asked for."""
+    if not token.isascii() or not token.isprintable():
+        return ()
+    return (token,) if token == token.lower() else (token, token.lower())
 
 
 def _checked(app_id: int, new: NewDevice) -> Registration:

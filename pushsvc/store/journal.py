@@ -36,6 +36,8 @@ class Journal:
 
     def of_event(self, app_id: int, event_id: str) -> list[Record]:
         """What became of an event, by recipient and token."""
+        if not event_id.isprintable():  # no event has such an id, and PostgreSQL refuses to look for a NUL
+            return []
         which = sa.select(records).where(records.c.app_id == app_id, records.c.event_id == event_id)
         return self._read(which.order_by(records.c.recipient, records.c.token_id))
 

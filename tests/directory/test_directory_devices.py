@@ -117,14 +117,16 @@ def test_many_devices_are_registered_together_or_not_at_all(directory: Directory
 def test_a_uid_that_is_nobody_is_not_made(directory: Directory, app_id: int) -> None:
     with pytest.raises(NotFound):
         directory.devices.register(app_id, **{**IPHONE, "user": 77}, push_token=PUSH)
-    with pytest.raises(NotFound):
-        directory.devices.with_token(app_id, PUSH)
+    for unknown in (PUSH, "", "a\x00b", "ä", 7):
+        with pytest.raises(NotFound):
+            directory.devices.with_token(app_id, unknown)
 
 
 def test_tokens_are_removed_one_or_all(directory: Directory, app_id: int) -> None:
     directory.devices.register(app_id, **IPHONE, push_token=PUSH, voip_token=VOIP)
     assert directory.devices.remove(app_id, "alice", VOIP.upper()) == 1
     assert directory.devices.remove(app_id, "alice", VOIP) == 0
+    assert directory.devices.remove(app_id, "alice", "\x00") == 0
     assert directory.devices.remove(app_id, "alice") == 1
     assert directory.devices.of_user(app_id, "alice") == ()
     with pytest.raises(NotFound):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import random
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -322,6 +323,25 @@ def test_processes_that_register_the_same_tokens_for_two_users_end_with_each_tok
     found = devices.of([(app_id, user) for user in ("a", "b", "c")])
     tokens = [t.token for of_user in found.values() for device in of_user for t in device.tokens]
     assert sorted(tokens) == [f"{n:064x}" for n in range(40)]
+
+
+def _register_and_tell(url: str, app_id: int, told: multiprocessing.Queue[bool]) -> None:
+    devices = Devices(Database(url))
+    told.put(devices.register([phone(app_id, "alice", (TokenKind.APNS, PUSH))], 1.0) != [None])
+    threading.Event().wait()
+
+
+def test_what_was_answered_survives_the_kill_of_the_process_that_answered(
+    url: str, app_id: int, devices: Devices
+) -> None:
+    context = multiprocessing.get_context("spawn")
+    told = context.Queue()
+    process = context.Process(target=_register_and_tell, args=(url, app_id, told))
+    process.start()
+    assert told.get(timeout=60)
+    process.kill()
+    process.join(60)
+    assert devices.of([(app_id, "alice")]).keys() == {(app_id, "alice")}
 
 
 hexadecimal = st.binary(min_size=32, max_size=100).map(bytes.hex)

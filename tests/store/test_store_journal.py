@@ -50,6 +50,7 @@ def test_a_record_is_read_as_it_was_written(journal: Journal) -> None:
     assert journal.of_event(1, "e1") == [RECORD]
     assert journal.of_event(1, "e2") == [nothing_sent]
     assert journal.of_event(2, "e1") == []
+    assert journal.of_event(1, "e\x00") == []
 
 
 def test_a_later_attempt_replaces_the_earlier(journal: Journal) -> None:
