@@ -20,17 +20,24 @@ def make_sender(
     """
     from pushsvc.senders.trust import Trust
 
-    trust = Trust(provider_ca_pem)
     if name == "curl":
         from pushsvc.senders.curl import CurlSender
 
         return CurlSender(
-            connect_timeout_s=connect_timeout_s, answer_timeout_s=answer_timeout_s, trust=trust, proxy=proxy
+            capacity=capacity,
+            connect_timeout_s=connect_timeout_s,
+            answer_timeout_s=answer_timeout_s,
+            trust=Trust(provider_ca_pem),
+            proxy=proxy,
         )
     if name == "httpx":
         from pushsvc.senders.httpx import HttpxSender
 
         return HttpxSender(
-            connect_timeout_s=connect_timeout_s, answer_timeout_s=answer_timeout_s, trust=trust, proxy=proxy
+            capacity=capacity,
+            connect_timeout_s=connect_timeout_s,
+            answer_timeout_s=answer_timeout_s,
+            trust=Trust(provider_ca_pem),
+            proxy=proxy,
         )
     raise ValueError(f"there is no sender {name!r}; use curl or httpx")

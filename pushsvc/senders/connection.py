@@ -23,7 +23,6 @@ import pycurl
 from pushsvc.domain.push import Answer, Fault, Identity, PushRequest, PushResponse, TransportFailure
 from pushsvc.senders.faults import SUDDEN, failure
 
-MAX_STREAMS = 1000
 _FIRST_STREAMS = 100  # until SETTINGS and answers show more: what RFC 9113 (6.5.2) asks of every server
 _SETTINGS_S = 0.5  # without an answer: by then the server's SETTINGS are here, and libcurl knows its limit
 _BEARER_REFUSED = frozenset((401, 403, 429))
@@ -37,6 +36,7 @@ _KEPT_IDLE_S = 86_400  # Apple: keep connections open, for hours or days
 class Settings:
     """What every connection of a sender shares."""
 
+    max_streams: int  # on one connection, whatever the server would allow
     connect_timeout_s: float
     answer_timeout_s: float
     ca_file: str
@@ -85,7 +85,7 @@ class Connection:
         self.retired = False  # takes no further request
         self.sudden = False  # broke off in a way that may hide the server's reason
         self._parked = False  # has fewer streams than it had: waits until it is empty
-        self._window = _FIRST_STREAMS
+        self._window = min(_FIRST_STREAMS, settings.max_streams)
         self._refused_at = 0  # requests in flight when the last one found no room; 0: never
         self._since_growth = 0
         self._last_answer = self.born
@@ -99,7 +99,7 @@ class Connection:
         self._watched: set[int] = set()
         self._closed = False
         self._multi = pycurl.CurlMulti()
-        self._multi.setopt(pycurl.M_MAX_CONCURRENT_STREAMS, MAX_STREAMS)
+        self._multi.setopt(pycurl.M_MAX_CONCURRENT_STREAMS, settings.max_streams)
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._on_socket)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._on_timer)
 
@@ -122,7 +122,7 @@ class Connection:
     @property
     def full(self) -> bool:
         """The server allows no more streams; `room` may also be missing because nothing has shown yet that it does."""
-        return self.flying >= self._window and (self._refused_at > 0 or self._window == MAX_STREAMS)
+        return self.flying >= self._window and (self._refused_at > 0 or self._window == self._settings.max_streams)
 
     def start(self, flight: Flight) -> None:
         """Gives the request to libcurl; the caller has asked `room`."""
@@ -219,13 +219,13 @@ class Connection:
 
     def _grow(self, answers: int) -> None:
         if not self._refused_at:
-            self._window = min(MAX_STREAMS, self._window + answers)
+            self._window = min(self._settings.max_streams, self._window + answers)
             return
         # The server's limit was met at _refused_at; it may rise again, so ask for a little more once in a while.
         self._since_growth += answers
         if self._since_growth >= self._window:
             self._since_growth = 0
-            self._window = min(MAX_STREAMS, self._window + max(1, self._window // 16))
+            self._window = min(self._settings.max_streams, self._window + max(1, self._window // 16))
 
     def _shrink(self, in_flight: int) -> None:
         if in_flight == 0:

@@ -16,7 +16,8 @@ from pushsvc.senders.connection import Connection, Flight, Settings, Unprocessed
 from pushsvc.senders.diagnose import Diagnoses, Finding, examine
 from pushsvc.senders.trust import Trust
 
-MAX_CONNECTIONS = 4  # per identity and authority, in use at one time
+_MAX_STREAMS = 1000  # what APNs is seen to allow
+_MAX_CONNECTIONS = 4  # per identity and authority, in use at one time
 _MAX_LEAVING = 4  # and so many more that only finish what they have
 _MAX_REFUSALS = 5  # of one request, before it comes back as UNPROCESSED
 _FULL_S = 0.1  # a request that waits longer for a free stream asks for another connection
@@ -46,8 +47,11 @@ class _Pool:
 class CurlSender:
     """The Sender of `dispatch.ports` on libcurl; the caller keeps `in_flight` within its own bound."""
 
-    def __init__(self, *, connect_timeout_s: float, answer_timeout_s: float, trust: Trust, proxy: str) -> None:
-        self._settings = Settings(connect_timeout_s, answer_timeout_s, trust.ca_file, proxy)
+    def __init__(
+        self, *, capacity: int, connect_timeout_s: float, answer_timeout_s: float, trust: Trust, proxy: str
+    ) -> None:
+        max_streams = min(capacity, _MAX_STREAMS)
+        self._settings = Settings(max_streams, connect_timeout_s, answer_timeout_s, trust.ca_file, proxy)
         self._trust = trust
         self._in_flight = 0
         self._pools: dict[tuple[str, str], _Pool] = {}
@@ -139,8 +143,8 @@ class CurlSender:
     def _may_open(self, pool: _Pool, now: float) -> bool:
         live = pool.live()
         if not live:
-            return len(pool.connections) < MAX_CONNECTIONS + _MAX_LEAVING
-        if len(live) >= MAX_CONNECTIONS:
+            return len(pool.connections) < _MAX_CONNECTIONS + _MAX_LEAVING
+        if len(live) >= _MAX_CONNECTIONS:
             return False
         newest = max(connection.born for connection in live)
         if not all(connection.proven for connection in live):

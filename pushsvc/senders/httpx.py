@@ -63,7 +63,7 @@ class _Client:
         self.stream: Any = None
         self.trying = False  # a request is out that has to prove the connection
         self._moved = asyncio.Event()
-        self.seats = asyncio.Semaphore(_SEATS)
+        self.seats = asyncio.Semaphore(line.sender.seats)
         sender = line.sender
         self.http = httpx.AsyncClient(
             transport=httpx.AsyncHTTPTransport(
@@ -302,7 +302,10 @@ class _Line:
 class HttpxSender:
     """The Sender of `dispatch.ports` on httpx; the caller keeps `in_flight` within its own bound."""
 
-    def __init__(self, *, connect_timeout_s: float, answer_timeout_s: float, trust: Trust, proxy: str) -> None:
+    def __init__(
+        self, *, capacity: int, connect_timeout_s: float, answer_timeout_s: float, trust: Trust, proxy: str
+    ) -> None:
+        self.seats = min(capacity, _SEATS)
         self.connect_timeout_s = connect_timeout_s
         self.answer_timeout_s = answer_timeout_s
         self.trust = trust

@@ -33,7 +33,7 @@ def test_importing_the_package_loads_neither_library() -> None:
 
 
 def _through(route: respx.MockRouter) -> Answer:
-    sender = HttpxSender(connect_timeout_s=1, answer_timeout_s=1, trust=Trust(None), proxy="")
+    sender = HttpxSender(capacity=10, connect_timeout_s=1, answer_timeout_s=1, trust=Trust(None), proxy="")
     try:
         sender.submit("tag", PushRequest("oauth.example:443", "/token", (("x-y", "z"),), b"a=b"), Identity("oauth"))
         [(tag, answer)] = sender.poll(5)
