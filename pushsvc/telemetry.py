@@ -50,7 +50,7 @@ def without_secrets(text: str) -> str:
     return _TOKEN.sub(lambda match: redacted(match.group()), text)
 
 
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:

@@ -151,7 +151,7 @@ def _store(config: Config, database: Database) -> Iterator[Finding]:
     from alembic.runtime.migration import MigrationContext
     from alembic.script import ScriptDirectory
 
-    import pushsvc.store.migrate as at_home
+    import pushsvc.store
 
     try:
         if database.path is not None and not database.path.exists():
@@ -163,7 +163,7 @@ def _store(config: Config, database: Database) -> Iterator[Finding]:
                 mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar_one()
                 if mode != "wal":
                     yield fail("store", f"SQLite's journal mode is {mode}, so writers block readers", "pushsvc migrate")
-        wants = ScriptDirectory(str(Path(at_home.__file__).parent / "migrations")).get_current_head()
+        wants = ScriptDirectory(str(Path(pushsvc.store.__file__).parent / "migrations")).get_current_head()
         if has != wants:
             yield fail("store", f"its tables are of version {has or 'none'}, the code wants {wants}", "pushsvc migrate")
         else:

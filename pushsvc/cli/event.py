@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 BATCH = 500
 SHOWN_BAD = 1000
+KEPT_IN_MEMORY_BYTES = 64 * 1024 * 1024  # of what --strict reads before it sends
 
 Line = tuple[bytes, "Event"]  # as written, and as understood
 Read = Callable[[bytes], "Event"]  # raises BadEvent
@@ -71,11 +72,14 @@ def send(
     if (url is None) != (token is None):
         raise click.UsageError("--url and --token belong together.")
     lines: IO[bytes] = file if file is not None else _one_line(users, given)
-    with _door(url, token, app_id) as (read, append):
+    import tempfile
+
+    with _door(url, token, app_id) as (read, append), tempfile.SpooledTemporaryFile(KEPT_IN_MEMORY_BYTES) as kept:
         if strict:
-            lines, bad = _kept(lines, read)
+            bad = _check(lines, read, kept)
             if bad:
                 _tell({"sent": 0, "repeated": 0, "bad": bad}, as_json)
+            lines = kept
         done = _run(lines, read, append, progress=file is not None)
     _tell(done, as_json)
 
@@ -132,13 +136,10 @@ def _count(lines: IO[bytes]) -> int | None:
     return total
 
 
-def _kept(lines: IO[bytes], read: Read) -> tuple[IO[bytes], list[dict[str, object]]]:
-    """Reads all lines before any is sent; they can be read again from what is returned."""
-    import tempfile
-
+def _check(lines: IO[bytes], read: Read, kept: IO[bytes]) -> list[dict[str, object]]:
+    """Reads all lines before any is sent, into `kept`, from where they can be read again; returns the bad ones."""
     from pushsvc.domain.event import BadEvent
 
-    kept = tempfile.SpooledTemporaryFile(max_size=64 * 1024 * 1024)  # noqa: SIM115 - closed with the process
     bad = []
     for number, line in enumerate(lines, 1):
         kept.write(line)
@@ -148,7 +149,7 @@ def _kept(lines: IO[bytes], read: Read) -> tuple[IO[bytes], list[dict[str, objec
             except BadEvent as error:
                 bad.append(_bad(number, error))
     kept.seek(0)
-    return kept, bad
+    return bad
 
 
 def _one_line(users: tuple[str, ...], given: dict[str, Any]) -> IO[bytes]:
