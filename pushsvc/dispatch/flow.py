@@ -37,6 +37,7 @@ WRITE_AFTER_S = 0.02  # and at the latest after this time; an answer waits for i
 RELEASE_EVERY_S = 0.2  # how late a retry may be
 CLAIM_EVERY_S = 2.0
 POLL_S = 0.01  # how long an event that arrives while pushes are in flight may wait for the loop
+REFUSAL_SPACING_S = 1.0  # refusals of one credential within this time are one: a burst shares one cause
 SUSPECT_DELIVERIES = 3  # from this delivery on an entry is handled alone: it may be what kills workers
 MAX_DELIVERIES = 5  # an entry delivered more often goes to the dead letters
 
@@ -95,7 +96,7 @@ class Flow:
         self._write_at = 0.0
         self._release_at = 0.0
         self._claim_at = 0.0
-        self._refusals: dict[str, int] = {}  # refusals in a row, by credential
+        self._refusals: dict[str, tuple[int, float]] = {}  # by credential: refusals in a row, when last counted
 
     @property
     def in_flight(self) -> int:
@@ -290,10 +291,11 @@ class Flow:
         push, now = delivery.push, self._clock()
         app_id, route, verdict = push.event.app, push.route, delivery.verdict
         key = route.credential.identity
-        settled = settle(
-            push, verdict, flight.again, refusals=self._refusals.get(key, 0), now=now, jitter=self._jitter()
-        )
-        self._refusals[key] = settled.refusals
+        counted, counted_at = self._refusals.get(key, (0, 0.0))
+        settled = settle(push, verdict, flight.again, refusals=counted, now=now, jitter=self._jitter())
+        burst = settled.refusals > counted and now - counted_at < REFUSAL_SPACING_S
+        if settled.refusals != counted and not burst:
+            self._refusals[key] = (settled.refusals, now)
         if settled.renew_bearer:
             self._courier.renew(delivery)
         elif settled.reconnect:
@@ -302,7 +304,7 @@ class Flow:
             self._ledger.drop_token(app_id, route.token, verdict.unregistered_at)
         if settled.remember is not None:
             self._ledger.remember_environment(app_id, route.token, settled.remember)
-        if settled.pause:
+        if settled.pause and not burst:
             self._ledger.pause(route.credential, f"{settled.reason}: {settled.cause}")
         if settled.tell:
             self._telemetry.tell_operator(app_id, settled.reason, settled.cause, settled.cure)

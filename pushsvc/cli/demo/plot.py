@@ -220,9 +220,10 @@ class Plot:
         )
 
         lena = self.cast.iphone(app, "lena@example.com", CHAT)
-        refused = background(lena)
+        refused = background(lena, PRODUCTION, 0, "REFUSED_STREAM")
         faults.add("reset-stream", token=refused.token, times=1, code="REFUSED_STREAM")
-        self._event(app, lena.user, refused, why="the stream was refused unprocessed: sent again at once")
+        why = "its stream was refused unprocessed: sent again at once"
+        self._event(app, lena.user, refused, background(lena), ends=accepted(background(lena)), why=why)
 
         mike = self.cast.iphone(app, "mike@example.com", CHAT)
         later = background(mike, PRODUCTION, 429, "TooManyRequests")
@@ -240,19 +241,13 @@ class Plot:
     def _own_states(self, app: AppPlan) -> None:
         """What is decided before anything is sent."""
         olga = self.cast.iphone(app, "olga@example.com", CHAT)
-        token = background(olga).token
-        self._event(
-            app,
-            olga.user,
-            ends={token: ("expired", None)},
-            sent_at=time.time() - 3600,
-            expiry=60,
-            why="its expiry has passed",
-        )
-        self._event(app, olga.user, ends={token: ("suppressed", None)}, expiry=0, why="expiry 0: for online users only")
+        an_hour_ago = time.time() - 3600
+        ends: dict[str, tuple[str, int | None]] = {"": ("expired", None)}
+        self._event(app, olga.user, ends=ends, sent_at=an_hour_ago, expiry=60, why="its expiry has passed")
+        self._event(app, olga.user, ends={"": ("suppressed", None)}, expiry=0, why="expiry 0: for online users only")
         self._event(app, "nobody@example.com", ends={"": ("no_device", None)}, why="no device is registered")
         pavel = self.cast.android(app, "pavel@example.com", CHAT, PROJECT)
-        large = {"data": {"blob": "x" * 5000}}
+        large = {"data": {"one": "x" * 3000, "two": "x" * 3000}}
         self._event(
             app, pavel.user, ends={data(pavel).token: ("bad_payload", 913)}, fcm=large, why="over FCM's 4096 bytes"
         )
@@ -271,10 +266,12 @@ class Plot:
         self._service_account(app, "demo-alerts")
         rosa = self.cast.iphone(app, "rosa@example.com", "com.example.alerts")
         sam = self.cast.android(app, "sam@example.com", "com.example.alerts", "demo-alerts")
+        shown = Expected(FCM, data(sam).token, "notification", "", "high")
+        self._event(app, rosa.user, alert(rosa), why="background push off: a visible alert")
+        self._event(app, sam.user, shown, why="background push off: a notification")
         for _ in range(8):
-            self._event(app, rosa.user, alert(rosa), why="background push off: a visible alert")
-            shown = Expected(FCM, data(sam).token, "notification", "", "high")
-            self._event(app, sam.user, shown, why="background push off: a notification")
+            self._event(app, rosa.user, alert(rosa))
+            self._event(app, sam.user, shown)
 
     def _settings(self) -> None:
         """Settings that change where a push goes, or whether."""
@@ -289,7 +286,7 @@ class Plot:
         uma = self.cast.iphone(auto, "uma@example.com", "com.example.auto")
         uma.fcm = self.simulator.devices.fcm("demo-auto", "com.example.auto", platform="ios").token
         auto.devices[-1] = uma.registration()
-        through_fcm = Expected(FCM, uma.fcm, "data", "", "high")
+        through_fcm = Expected(FCM, uma.fcm, "data", "", "5")
         self._event(auto, uma.user, through_fcm, why="an iPhone with an FCM token goes through FCM")
 
         moved = self._app("sandbox-to-production", sandbox_to_production=True)
@@ -298,7 +295,7 @@ class Plot:
         self._event(moved, vera.user, background(vera), why="sandbox pushes go to the production server")
 
         quiet = self._app("quiet", min_interval_s=QUIET_S)
-        self._certificate(quiet, "com.example.quiet")
+        self._certificate(quiet, "com.example.quiet", "multi-topic")
         walt = self.cast.iphone(quiet, "walt@example.com", "com.example.quiet", voip=True)
         token = background(walt).token
         self._event(quiet, walt.user, background(walt), why="opens the quiet window")

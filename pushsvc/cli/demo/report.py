@@ -66,7 +66,7 @@ def line(case: Case, record: Mapping[str, Any], tokens: Mapping[int, str]) -> Li
         push_type=record["push_type"],
         priority="" if record["priority"] is None else str(record["priority"]),
         topic=record["topic"],
-        answer=reason if answered else "",
+        answer=f"{code or ''} {reason}".strip() if answered else "",
         outcome=record["outcome"],
         code=code,
         reason=reason,

@@ -22,12 +22,13 @@ from pushsvc.cli.demo.stage import Stage, stage
 from pushsvc.domain.device import redacted
 from pushsvc.simulator import Simulator
 
+WIDTH = 160
 ENDED_S = 90.0  # the longest wait is APNs' first backoff and the shortest-lived certificate, a few seconds each
 
 
 def run(*, as_json: bool, keep: str | None) -> bool:
     """Plays the demo; True when what arrived and what was recorded is exactly what was expected."""
-    talk = Console(stderr=as_json, highlight=False)
+    talk = _console(as_json)
     began = time.monotonic()
     with (
         _folder(keep) as data,
@@ -49,6 +50,12 @@ def run(*, as_json: bool, keep: str | None) -> bool:
         if keep:
             talk.print(f"[dim]data and log are kept in {keep}[/]")
     return judged.passed
+
+
+def _console(as_json: bool) -> Console:
+    """As wide as the terminal, or as the table where there is none; standard output is left to the JSON."""
+    console = Console(stderr=as_json, highlight=False)
+    return console if console.is_terminal else Console(stderr=as_json, highlight=False, width=WIDTH)
 
 
 @contextmanager
@@ -128,10 +135,12 @@ def _arrival(request: Any) -> Expected:
     headers = request.headers
     if request.site != FCM:
         priority, kind = headers.get("apns-priority", ""), headers.get("apns-push-type", "")
-        return Expected(request.site, request.token, kind, request.topic, priority, request.status, request.reason)
+        reason = "REFUSED_STREAM" if request.fate == "refused" else request.reason
+        return Expected(request.site, request.token, kind, request.topic, priority, request.status, reason)
     message = json.loads(request.body)["message"]
     kind = "notification" if "notification" in message else "data"
-    priority = message.get("android", {}).get("priority", "").lower()
+    through_apns = message.get("apns", {}).get("headers", {}).get("apns-priority", "")
+    priority = message.get("android", {}).get("priority", through_apns).lower()
     return Expected(FCM, message["token"], kind, "", priority, request.status, request.reason)
 
 

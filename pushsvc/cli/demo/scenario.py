@@ -25,7 +25,7 @@ class Expected:
     token: str = field(repr=False)
     push_type: str  # apns-push-type; for FCM: data or notification
     topic: str = ""  # apns-topic; empty for FCM
-    priority: str = ""  # apns-priority, or FCM's android.priority in lower case
+    priority: str = ""  # apns-priority (also of an iPhone through FCM), or android.priority in lower case
     status: int = 200
     reason: str = ""
 
