@@ -26,4 +26,4 @@ def command(*celery_options: str) -> list[str]:
     """The command line of a worker process."""
     import sys
 
-    return [sys.executable, "-m", "celery", "-A", "workers.app", "worker", *celery_options]
+    return [sys.executable, "-m", "celery", "--quiet", "-A", "workers.app", "worker", *celery_options]
