@@ -16,7 +16,18 @@ from pushsvc.dispatch.admit import admit
 from pushsvc.dispatch.courier import Courier, Delivery
 from pushsvc.dispatch.ledger import WAKE, Ledger
 from pushsvc.dispatch.plan import Launch, Planned, Refused, plan
-from pushsvc.dispatch.ports import Again, Apps, Devices, Due, Entry, Lane, Stream, Telemetry, Windows
+from pushsvc.dispatch.ports import (
+    SUSPECT_DELIVERIES,
+    Again,
+    Apps,
+    Devices,
+    Due,
+    Entry,
+    Lane,
+    Stream,
+    Telemetry,
+    Windows,
+)
 from pushsvc.dispatch.records import of_refused, of_settled, of_superseded, of_waiting
 from pushsvc.dispatch.settle import settle
 from pushsvc.domain import event as events
@@ -38,7 +49,6 @@ RELEASE_EVERY_S = 0.2  # how late a retry may be
 CLAIM_EVERY_S = 2.0
 POLL_S = 0.01  # how long an event that arrives while pushes are in flight may wait for the loop
 REFUSAL_SPACING_S = 1.0  # refusals of one credential within this time are one: a burst shares one cause
-SUSPECT_DELIVERIES = 3  # from this delivery on an entry is handled alone: it may be what kills workers
 MAX_DELIVERIES = 5  # an entry delivered more often goes to the dead letters
 
 

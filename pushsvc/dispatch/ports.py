@@ -15,6 +15,8 @@ from pushsvc.domain.event import Event
 from pushsvc.domain.push import Answer, Identity, PushRequest
 from pushsvc.domain.record import Record
 
+SUSPECT_DELIVERIES = 3  # two workers died with the entry: from this delivery on it is taken over, and handled, alone
+
 
 class Lane(StrEnum):
     """The two streams; calls are always read before messages."""

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import redis
 
-from pushsvc.dispatch.ports import Again, Changes, Due, Entry, Lane, Mark, StreamUnavailable
+from pushsvc.dispatch.ports import SUSPECT_DELIVERIES, Again, Changes, Due, Entry, Lane, Mark, StreamUnavailable
 from pushsvc.domain import event as events
 from pushsvc.domain.event import Event
 from pushsvc.stream import due, keys
@@ -77,19 +77,22 @@ end
 return displaced
 """)
 
-# KEYS: lane, heartbeat of the other. ARGV: group, from, to, count, then entries to leave alone. With from = to it
+# KEYS: lane, heartbeat of the other. ARGV: group, from, to, count, from how many deliveries on an entry is taken over
+# alone (what kills workers must not count against its neighbours), then entries to leave alone. With from = to it
 # finds what was given to us in an answer that never arrived. The heartbeat is looked at again, so that two workers
 # never take the same entry, nor anything from one that has come back.
 _TAKE_OVER = Script("""
-local group, from, to, count = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local group, from, to, count, alone = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 if from ~= to and redis.call('GET', KEYS[2]) == 'alive' then return {} end
 local skip = {}
-for i = 5, #ARGV do skip[ARGV[i]] = true end
+for i = 6, #ARGV do skip[ARGV[i]] = true end
 local ids, before, out = {}, {}, {}
-for _, entry in ipairs(redis.call('XPENDING', KEYS[1], group, '-', '+', count + #ARGV - 4, from)) do
+for _, entry in ipairs(redis.call('XPENDING', KEYS[1], group, '-', '+', count + #ARGV - 5, from)) do
   if not skip[entry[1]] and #ids < count then
+    if from ~= to and entry[4] >= alone and #ids > 0 then break end
     ids[#ids + 1] = entry[1]
     before[entry[1]] = entry[4]
+    if from ~= to and entry[4] >= alone then break end
   end
 end
 if #ids > 0 then
@@ -206,13 +209,16 @@ class ValkeyStream:
         return found
 
     def claim(self, count: int) -> list[Entry]:
-        """Entries that a dead worker held, now ours, calls first; each claim counts as a delivery."""
+        """Entries that a dead worker held, now ours, calls first; each claim counts as a delivery.
+
+        One that would be delivered for the third time comes as the last, with none of its kind beside it.
+        """
         self._heartbeat.beat()
         if self._in_doubt and (found := self._lost_answers(count)):
             return found
         found = []
         for consumer in self._dead():
-            if len(found) < count:
+            if len(found) < count and not (found and found[-1].deliveries >= SUSPECT_DELIVERIES):
                 found += self._take(consumer, count - len(found))
         return sorted(found, key=lambda entry: entry.lane is not Lane.CALLS)
 
@@ -230,10 +236,19 @@ class ValkeyStream:
     def _take(self, consumer: str, count: int) -> list[Entry]:
         found: list[Entry] = []
         for lane, key in keys.LANES.items():
-            if len(found) == count:
+            if len(found) == count or (
+                found and found[-1].deliveries >= SUSPECT_DELIVERIES and consumer != self.consumer
+            ):
                 break
             ours = [entry_id for of, entry_id in self._held if of is lane] if consumer == self.consumer else []
-            arguments: list[Argument] = [keys.GROUP, consumer, self.consumer, count - len(found), *ours]
+            arguments: list[Argument] = [
+                keys.GROUP,
+                consumer,
+                self.consumer,
+                count - len(found),
+                SUSPECT_DELIVERIES - 1,
+                *ours,
+            ]
             try:
                 rows = self._valkey.run(_TAKE_OVER, (key, keys.worker(consumer)), arguments)
             except StreamUnavailable:

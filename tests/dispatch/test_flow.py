@@ -5,10 +5,11 @@ import sys
 import textwrap
 import time
 
+from world import BUNDLE, World
+
 from pushsvc.domain.outcome import Outcome
 from pushsvc.stream.dead import DeadLetters
 from pushsvc.stream.figures import figures
-from world import BUNDLE, World
 
 
 def outcomes(records: list) -> list[Outcome]:

@@ -56,6 +56,25 @@ def test_what_a_killed_worker_held_is_taken_over_within_15_s_and_nothing_is_lost
     doomed.stdout.close()
 
 
+def test_what_two_workers_died_with_is_taken_over_one_by_one(valkey: Valkey):
+    """The entry that kills workers must not drag its neighbours towards the dead letters."""
+    first, second, third, fourth = (stream(valkey, name) for name in ("first", "second", "third", "fourth"))
+    first.append([event(f"m{n}") for n in range(4)])
+    assert len(first.read(100, 0)) == 4
+    first.close()
+    assert [e.deliveries for e in second.claim(100)] == [2] * 4
+    second.close()
+    suspects = third.claim(100)
+    assert [e.deliveries for e in suspects] == [3]
+    third.close()
+    claims = [fourth.claim(100) for _ in range(4)]
+    assert [len(claim) for claim in claims] == [1] * 4
+    assert {claim[0].id: claim[0].deliveries for claim in claims}.pop(suspects[0].id) == 4
+    assert sorted(claim[0].deliveries for claim in claims) == [3, 3, 3, 4]
+    assert fourth.claim(100) == []
+    fourth.close()
+
+
 def test_a_worker_that_leaves_frees_what_it_held_at_once(valkey: Valkey):
     first, second = stream(valkey, "first"), stream(valkey, "second")
     first.append([event("a"), event("b")])
