@@ -122,6 +122,7 @@ def _engine(url: str) -> tuple[Path | None, sa.Engine]:
         pool_pre_ping=True,  # a server that was restarted is noticed before a transaction starts, not in it
         **pool,
     )
+    sa.event.listen(engine, "connect", _prepare_postgresql)
     sa.event.listen(engine, "begin", _begin_postgresql)
     return None, engine
 
@@ -138,6 +139,12 @@ def _begin_sqlite(connection: sa.Connection) -> None:
     if durable is not None:
         connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _prepare_postgresql(connection: Any, _: object) -> None:
+    """A statement's plan is made for the tables as they are: one kept from when they were empty reads them through."""
+    connection.execute("SET plan_cache_mode TO force_custom_plan")
+    connection.commit()
 
 
 def _begin_postgresql(connection: sa.Connection) -> None:

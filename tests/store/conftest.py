@@ -55,5 +55,13 @@ def database(url: str) -> Iterator[Database]:
 
 
 @pytest.fixture
+def postgres_database(postgres: str) -> Iterator[Database]:
+    """A PostgreSQL database without tables."""
+    database = Database(new_database(postgres))
+    yield database
+    database.close()
+
+
+@pytest.fixture
 def app_id(database: Database) -> int:
     return Apps(database).create("shop", b"\x00" * 32, Settings(), 1.0)

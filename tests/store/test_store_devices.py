@@ -164,6 +164,11 @@ def test_the_devices_of_a_batch_are_found_by_one_statement_through_the_indexes(
     assert "UNION ALL" in statement
 
 
+def test_no_plan_is_kept_from_when_the_tables_were_empty(postgres_database: Database) -> None:
+    with postgres_database.reading() as connection:
+        assert connection.exec_driver_sql("SHOW plan_cache_mode").scalar_one() == "force_custom_plan"
+
+
 def _plan(connection: sa.Connection, explain: str, devices: Devices) -> str:
     def explained(_c: object, _k: object, statement: str, parameters: object, *_: object) -> tuple[str, object]:
         return f"{explain} {statement}", parameters
