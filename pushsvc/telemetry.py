@@ -161,6 +161,10 @@ class Metrics:
             },
         )
 
+    def exchanged(self, fields: Mapping[str, str | int | None]) -> None:
+        """Writes the line of one request and its answer."""
+        self._log.info("push log", extra=dict(fields))
+
     def tell_operator(self, app_id: int, subject: str, cause: str, cure: str) -> None:
         """Writes a warning for a person, once an hour for a subject of an app."""
         now = self._clock()

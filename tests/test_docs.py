@@ -14,6 +14,7 @@ from pushsvc.cli.config import table
 from pushsvc.cli.main import COMMANDS
 from pushsvc.cli.outcomes import page
 from pushsvc.config import VARIABLES
+from pushsvc.domain.app import Settings
 from pushsvc.domain.event import Event, parse, schema
 from pushsvc.telemetry import GAUGES, Metrics
 
@@ -33,6 +34,12 @@ def test_the_config_table_is_what_the_command_prints() -> None:
 
 def test_the_outcomes_page_is_what_the_command_prints() -> None:
     assert DOCS[ROOT / "docs/outcomes.md"] == page() + "\n", "run: pushsvc outcomes --markdown > docs/outcomes.md"
+
+
+def test_the_settings_table_names_every_setting_and_no_other() -> None:
+    table = DOCS[ROOT / "docs/pushes.md"].partition("## Settings\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
+    assert [name for row in rows for name in re.findall(r"`(\w+)`", row)] == list(Settings.__struct_fields__)
 
 
 def test_every_metric_is_in_the_table() -> None:

@@ -28,6 +28,7 @@ from pushsvc.dispatch.ports import (
     Telemetry,
     Windows,
 )
+from pushsvc.dispatch.printed import printed
 from pushsvc.dispatch.records import of_refused, of_settled, of_superseded, of_waiting
 from pushsvc.dispatch.settle import settle
 from pushsvc.domain import event as events
@@ -300,6 +301,8 @@ class Flow:
         """Decides what a verdict comes to, and notes it down or sends again."""
         push, now = delivery.push, self._clock()
         app_id, route, verdict = push.event.app, push.route, delivery.verdict
+        if push.app.settings.print_push_logs and delivery.request is not None:
+            self._telemetry.exchanged(printed(delivery, delivery.request))
         key = route.credential.identity
         counted, counted_at = self._refusals.get(key, (0, 0.0))
         settled = settle(push, verdict, flight.again, refusals=counted, now=now, jitter=self._jitter())

@@ -221,6 +221,10 @@ class Telemetry(Protocol):
 
     def settled(self, record: Record) -> None: ...
 
+    def exchanged(self, fields: Mapping[str, str | int | None]) -> None:
+        """One request and its answer, of an app that has 'print push logs' on; nothing secret is in them."""
+        ...
+
     def tell_operator(self, app_id: int, subject: str, cause: str, cure: str) -> None:
         """Something that a person has to look at; repeated news of one subject is told once an hour."""
         ...

@@ -22,8 +22,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     collapse: bool = False  # one waiting notification per conversation instead of one per message
     sandbox_to_production: bool = False  # send sandbox pushes to the production APNs server
     autoroute: bool = False  # iOS devices that also have an FCM token go through FCM where the app has its credential
-    print_push_logs: bool = False
-    notify_failed_pushes: bool = False
+    print_push_logs: bool = False  # a log line for each request to a provider and its answer, without texts
+    notify_failed_pushes: bool = False  # takes effect with webhooks
     privacy: bool = False  # ids only: no name, text or data leaves for a provider
     title_template: Template | None = None  # {name} {from} {title} {body} {gid}
     body_template: Template | None = None
