@@ -57,9 +57,9 @@ class Flight:
 
 @dataclass(frozen=True, slots=True)
 class Unprocessed:
-    """The server did not look at the request; `sent` tells whether it saw it at all."""
+    """The server did not look at the request; `tried`: because it refused it or closed, not for want of a stream."""
 
-    sent: bool
+    tried: bool
 
 
 class Connection:
@@ -154,8 +154,8 @@ class Connection:
         for easy, number, message in failed:
             answer: TransportFailure | Unprocessed
             if number == pycurl.E_ABORTED_BY_CALLBACK:
-                answer = Unprocessed(sent=easy.getinfo(pycurl.REQUEST_SIZE) > 0)
-                if answer.sent:
+                answer = Unprocessed(tried=easy.getinfo(pycurl.REQUEST_SIZE) > 0)
+                if answer.tried:
                     self.retired = True  # libcurl uses no connection again on which a stream was refused
                 else:
                     no_room = True
@@ -209,7 +209,7 @@ class Connection:
             self.sudden = True
             self.retired = True
             if self.established and answer.fault is Fault.LOST and not easy.getinfo(pycurl.REQUEST_SIZE):
-                return Unprocessed(sent=False)
+                return Unprocessed(tried=True)
         if (
             answer.fault is Fault.ANSWER_TIMEOUT
             and self._last_answer <= time.monotonic() - self._settings.answer_timeout_s

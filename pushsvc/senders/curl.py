@@ -172,7 +172,7 @@ class CurlSender:
         pool = self._of[connection]
         again: list[Flight] = []
         for flight, answer in ended:
-            if isinstance(answer, Unprocessed) and answer.sent:
+            if isinstance(answer, Unprocessed) and answer.tried:
                 flight.tries += 1
             if self._wants_diagnosis(connection, flight, answer):
                 self._diagnose(pool, flight, answer)
@@ -212,7 +212,7 @@ class CurlSender:
         if connection.answered:
             return False
         if isinstance(answer, Unprocessed):
-            return answer.sent and flight.tries > 1
+            return answer.tried and flight.tries > 1
         return connection.sudden and answer.fault in (Fault.LOST, Fault.CONNECT, Fault.PROTOCOL)
 
     def _diagnose(self, pool: _Pool, flight: Flight, answer: TransportFailure | Unprocessed) -> None:

@@ -86,6 +86,7 @@ class Conn:
         self.sock = sock
         self.number = number
         self.requests = 0
+        self.closed = False
         self.lock = threading.RLock()
         config = h2.config.H2Configuration(client_side=False, header_encoding="utf-8", validate_outbound_headers=False)
         self.h2 = h2.connection.H2Connection(config)
@@ -125,6 +126,7 @@ class Conn:
     def close(self) -> None:
         """Closes without a word."""
         with self.lock, contextlib.suppress(OSError):
+            self.closed = True
             self.sock.shutdown(socket.SHUT_RDWR)
 
     def after(self, delay_s: float, action: Callable[[], None]) -> None:
@@ -158,10 +160,12 @@ class Conn:
                 self.flush()
 
     def _recv(self) -> bytes:
+        # A shut SSLSocket hands out the bytes of TLS itself.
         try:
-            return self.sock.recv(65536)
+            data = self.sock.recv(65536)
         except OSError:
             return b""
+        return b"" if self.closed else data
 
 
 @dataclass
