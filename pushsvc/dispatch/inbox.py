@@ -1,0 +1,92 @@
+"""What a worker has read and not begun: entries in the order of the stream, then the slice that is begun next."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Mapping
+
+from pushsvc.dispatch.admit import admit
+from pushsvc.dispatch.ports import SUSPECT_DELIVERIES, Entry, Stream
+from pushsvc.domain.event import BadEvent, Event
+from pushsvc.providers.provider import Provider
+
+log = logging.getLogger("pushsvc.flow")
+
+BATCH = 500  # entries a read: past this, one read costs more than it saves
+SLICE_USERS = 2000  # recipients looked up in one query, so that memory and latency stay bounded
+RELEASE_EVERY_S = 0.2  # how late a retry may be
+CLAIM_EVERY_S = 2.0
+MAX_DELIVERIES = 5  # an entry delivered more often goes to the dead letters
+
+
+class Inbox:
+    """Reads ahead by one batch; `slice` holds decoded events until `begun`, so that an outage loses none."""
+
+    def __init__(self, stream: Stream, providers: Mapping[str, Provider]) -> None:
+        self._stream = stream
+        self._providers = providers
+        self._entries: deque[Entry] = deque()
+        self.slice: list[tuple[Entry, Event]] = []
+        self._alone = False  # the slice that was begun last holds an entry that may kill workers
+        self._release_at = 0.0
+        self._claim_at = 0.0
+
+    def fill(self, now: float, room: int, under_way: int, block_ms: int) -> None:
+        """Reads where nothing waits here, then makes the next slice, of entries for about `room` pushes.
+
+        `under_way` counts the entries begun and not ended. Waits for at most `block_ms` where there is nothing to read.
+        """
+        if now >= self._release_at:
+            self._stream.release_due(now, BATCH)
+            self._release_at = now + RELEASE_EVERY_S
+        if self._alone and not under_way:
+            self._alone = False
+        if self._alone or room <= 0:
+            return
+        if not self._entries and not self.slice:
+            self._read(now, min(room, BATCH), block_ms)
+        self._decode(under_way)
+
+    def begun(self) -> None:
+        """The slice is under way."""
+        self._alone = any(entry.deliveries >= SUSPECT_DELIVERIES for entry, _ in self.slice)
+        self.slice = []
+
+    def _read(self, now: float, count: int, block_ms: int) -> None:
+        if now >= self._claim_at:
+            self._entries += self._stream.claim(count)
+            self._claim_at = now if self._entries else now + CLAIM_EVERY_S
+        if not self._entries:
+            self._entries += self._stream.read(count, block_ms)
+
+    def _decode(self, under_way: int) -> None:
+        """What is no event goes to the dead letters and blocks nobody; a suspect waits until it can go alone."""
+        users = sum(_users(event) for _, event in self.slice)
+        while self._entries and users < SLICE_USERS:
+            entry = self._entries[0]
+            suspect = entry.deliveries >= SUSPECT_DELIVERIES
+            if suspect and (under_way or self.slice):
+                return
+            if entry.deliveries > MAX_DELIVERIES:
+                self._bury(entry, f"delivered {entry.deliveries} times without coming to an end")
+                continue
+            try:
+                event = admit(entry.raw, now=entry.enqueued_at, app=None, make_id=entry.id, providers=self._providers)
+            except BadEvent as bad:
+                self._bury(entry, f"{bad} ({bad.cure})")
+                continue
+            self.slice.append((entry, event))
+            self._entries.popleft()
+            users += _users(event)
+            if suspect:
+                return
+
+    def _bury(self, entry: Entry, reason: str) -> None:
+        self._stream.bury(entry, reason)
+        self._entries.popleft()
+        log.warning("dead letter", extra={"entry": entry.id, "reason": reason})
+
+
+def _users(event: Event) -> int:
+    return len(event.user) if isinstance(event.user, list) else 1
