@@ -5,19 +5,17 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
 from msgspec import structs
 
-from pushsvc.dispatch.admit import admit
 from pushsvc.dispatch.courier import Courier, Delivery
+from pushsvc.dispatch.inbox import Inbox
 from pushsvc.dispatch.ledger import WAKE, Ledger
 from pushsvc.dispatch.plan import Launch, Planned, Refused, plan
 from pushsvc.dispatch.ports import (
-    SUSPECT_DELIVERIES,
     Again,
     Apps,
     Devices,
@@ -34,7 +32,7 @@ from pushsvc.dispatch.settle import settle
 from pushsvc.domain import event as events
 from pushsvc.domain.app import App
 from pushsvc.domain.device import Device
-from pushsvc.domain.event import BadEvent, Event
+from pushsvc.domain.event import Event
 from pushsvc.domain.outcome import Action
 from pushsvc.domain.push import Push
 from pushsvc.domain.refusals import QUIET_WINDOW
@@ -42,15 +40,10 @@ from pushsvc.providers.provider import Provider
 
 log = logging.getLogger("pushsvc.flow")
 
-BATCH = 500  # entries a read: past this, one read costs more than it saves
-SLICE_USERS = 2000  # recipients looked up in one query, so that memory and latency stay bounded
 WRITE_COUNT = 500  # settled pushes written together at most
-WRITE_AFTER_S = 0.02  # and at the latest after this time; an answer waits for its record no longer
-RELEASE_EVERY_S = 0.2  # how late a retry may be
-CLAIM_EVERY_S = 2.0
+WRITE_AFTER_S = 0.05  # and at the latest after this time: each write waits for two disks, the journal's and Valkey's
 POLL_S = 0.01  # how long an event that arrives while pushes are in flight may wait for the loop
 REFUSAL_SPACING_S = 1.0  # refusals of one credential within this time are one: a burst shares one cause
-MAX_DELIVERIES = 5  # an entry delivered more often goes to the dead letters
 
 
 @dataclass(slots=True)
@@ -95,18 +88,13 @@ class Flow:
         self._ledger = ledger
         self._courier = courier
         self._telemetry = telemetry
-        self._providers = providers
         self._capacity = capacity
         self._clock = clock
         self._jitter = jitter
         self.draining = False
-        self._inbox: deque[Entry] = deque()  # read and not looked at
-        self._decoded: list[tuple[Entry, Event]] = []  # the slice that is being gathered for
+        self._inbox = Inbox(stream, providers)
         self._open = 0
-        self._alone = False
         self._write_at = 0.0
-        self._release_at = 0.0
-        self._claim_at = 0.0
         self._refusals: dict[str, tuple[int, float]] = {}  # by credential: refusals in a row, when last counted
 
     @property
@@ -115,15 +103,10 @@ class Flow:
         return self._open + len(self._ledger)
 
     def step(self, block_ms: int) -> None:
-        """One turn. Raises StreamUnavailable or StoreUnavailable where one is away: nothing is lost, call again."""
-        now = self._clock()
-        if not self.draining:
-            if now >= self._release_at:
-                self._stream.release_due(now, BATCH)
-                self._release_at = now + RELEASE_EVERY_S
-            self._read(now, block_ms)
-            self._decode()
-            self._begin()
+        """One turn. Raises StreamUnavailable or StoreUnavailable where one is away: nothing is lost, call again.
+
+        Answers come first: while a store is away they are still taken, and their pushes are not sent again.
+        """
         for delivery in self._courier.poll(POLL_S if self._courier.in_flight else 0):
             flight = cast(_Flight, delivery.tag)
             try:
@@ -132,6 +115,15 @@ class Flow:
                 self._give_up(flight.open, error)
         if len(self._ledger):
             self._write()
+        if not self.draining:
+            busy = self._courier.in_flight or len(self._ledger)
+            self._inbox.fill(self._clock(), self._room(), self._open, 0 if busy else block_ms)
+            self._begin()
+
+    def _room(self) -> int:
+        """Pushes that may be begun: none until there is room for a good many, since each read has its price."""
+        room = self._capacity - self._courier.in_flight
+        return room if room >= max(1, self._capacity // 4) else 0
 
     def close(self) -> None:
         self._courier.close()
@@ -146,54 +138,16 @@ class Flow:
             self._write_at = 0.0
             self._telemetry.gauge("in_flight", self._courier.in_flight)
 
-    # -- read
-
-    def _read(self, now: float, block_ms: int) -> None:
-        room = self._capacity - self._courier.in_flight
-        if self._inbox or self._decoded or self._alone or room < max(1, self._capacity // 4):
-            return
-        if now >= self._claim_at:
-            self._inbox += self._stream.claim(min(room, BATCH))
-            self._claim_at = now if self._inbox else now + CLAIM_EVERY_S
-        if not self._inbox:
-            busy = self._courier.in_flight or len(self._ledger)
-            self._inbox += self._stream.read(min(room, BATCH), 0 if busy else block_ms)
-
-    def _decode(self) -> None:
-        """Fills the next slice from the inbox; what is no event goes to the dead letters and blocks nobody."""
-        if self._alone and self._open == 0:
-            self._alone = False
-        users = 0
-        while self._inbox and not self._alone and users < SLICE_USERS and self._courier.in_flight < self._capacity:
-            entry = self._inbox[0]
-            if entry.deliveries >= SUSPECT_DELIVERIES and (self._open or self._decoded):
-                return
-            if entry.deliveries > MAX_DELIVERIES:
-                self._bury(entry, f"delivered {entry.deliveries} times without coming to an end")
-                continue
-            try:
-                event = admit(entry.raw, now=entry.enqueued_at, app=None, make_id=entry.id, providers=self._providers)
-            except BadEvent as bad:
-                self._bury(entry, f"{bad} ({bad.cure})")
-                continue
-            self._alone = entry.deliveries >= SUSPECT_DELIVERIES
-            self._decoded.append((entry, event))
-            self._inbox.popleft()
-            users += len(event.user) if isinstance(event.user, list) else 1
-
-    def _bury(self, entry: Entry, reason: str) -> None:
-        self._stream.bury(entry, reason)
-        self._inbox.popleft()
-        log.warning("dead letter", extra={"entry": entry.id, "reason": reason})
-
     # -- gather, decide
 
     def _begin(self) -> None:
         """Gathers for the slice, decides, and only then acts: where a store is away, the slice is begun anew."""
-        if not self._decoded:
+        if not self._inbox.slice:
             return
         now = self._clock()
-        read = sorted(self._decoded, key=lambda item: not item[1].is_call)  # a call on the wrong lane goes first too
+        read = sorted(
+            self._inbox.slice, key=lambda item: not item[1].is_call
+        )  # a call on the wrong lane goes first too
         marks = self._stream.marks(read)
         slice_ = [(entry, event, mark) for (entry, event), mark in zip(read, marks, strict=True)]
         apps = self._apps.get(list({event.app for _, event in read}))
@@ -220,7 +174,7 @@ class Flow:
                 else:
                     refused.append((open_, planned))
         waits = self._quiet_windows(launches, now)
-        self._decoded = []
+        self._inbox.begun()
         self._open += len(opened)
         for open_, defect in failed:
             open_.left += 1

@@ -51,8 +51,8 @@ class Database:
         """One transaction, committed at the end; raises StoreUnavailable.
 
         All survive the death of a process. A durable one survives a power failure too: a device was told that its
-        token is stored. Without `durable` the last moments may be lost with the machine, and no commit waits for the
-        disk: outcomes, and what the next refusal of a provider teaches again.
+        token is stored, and an event is acknowledged once its outcome is. Without `durable` the last moments may be
+        lost with the machine, and no commit waits for the disk: what the next refusal of a provider teaches again.
         """
         with _explained(), self._writing[durable].begin() as connection:
             yield connection

@@ -31,7 +31,7 @@ class Journal:
         if not records:
             return
         rows = sorted(map(_row, records), key=_key)  # one order, so that two batches cannot deadlock
-        with self._database.writing(durable=False) as connection:
+        with self._database.writing() as connection:
             connection.execute(self._upsert, rows)
 
     def of_event(self, app_id: int, event_id: str) -> list[Record]:
