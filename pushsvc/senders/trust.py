@@ -7,6 +7,7 @@ import os
 import secrets
 import ssl
 import tempfile
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,13 +29,14 @@ class Trust:
     """
 
     def __init__(self, provider_ca_pem: bytes | None) -> None:
-        self._own: Path | None = None
         self.ca_file = certifi.where()
+        self._remove: weakref.finalize[..., Trust] | None = None
         if provider_ca_pem is not None:
             handle, name = tempfile.mkstemp(prefix="pushsvc-ca-", suffix=".pem")
             with os.fdopen(handle, "wb") as file:
                 file.write(Path(certifi.where()).read_bytes() + b"\n" + provider_ca_pem)
-            self._own, self.ca_file = Path(name), name
+            self.ca_file = name
+            self._remove = weakref.finalize(self, Path(name).unlink, missing_ok=True)
 
     def context(self, identity: Identity) -> ssl.SSLContext:
         """A TLS client context that verifies the server, offers h2 alone and bears the identity's certificate.
@@ -54,9 +56,9 @@ class Trust:
         return context
 
     def close(self) -> None:
-        """Removes the file that was made for libcurl."""
-        if self._own is not None:
-            self._own.unlink(missing_ok=True)
+        """Removes the file that was made for libcurl; the process's end does it too."""
+        if self._remove is not None:
+            self._remove()
 
 
 @contextlib.contextmanager

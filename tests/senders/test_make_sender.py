@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import httpx
 import pytest
@@ -25,6 +26,19 @@ def test_a_sender_can_be_closed_unused_and_twice(make: MakeSender) -> None:
     sender = make()
     sender.close()
     sender.close()
+
+
+def test_the_file_of_the_extra_authority_goes_with_the_sender() -> None:
+    trust = Trust(b"-----BEGIN CERTIFICATE-----")
+    file = Path(trust.ca_file)
+    assert file.read_bytes().endswith(b"-----BEGIN CERTIFICATE-----")
+    trust.close()
+    trust.close()
+    assert not file.exists()
+    forgotten = Trust(b"")
+    file = Path(forgotten.ca_file)
+    del forgotten
+    assert not file.exists()
 
 
 def test_importing_the_package_loads_neither_library() -> None:
