@@ -37,7 +37,7 @@ def of_waiting(push: Push, again: Again, until: float, now: float) -> Record:
         provider=push.route.provider,
         authority="",
         push_type=push.route.push_type.value,
-        priority=None,
+        priority="",
         topic=push.route.topic,
         attempts=0,
         enqueued_at=again.enqueued_at,
@@ -63,7 +63,7 @@ def of_settled(push: Push, again: Again, request: PushRequest | None, settled: S
         provider=route.provider,
         authority=request.authority if request else "",
         push_type=route.push_type.value,
-        priority=_priority(request),
+        priority=request.priority if request else "",
         topic=route.topic,
         attempts=push.attempt if request else push.attempt - 1,
         enqueued_at=again.enqueued_at,
@@ -87,16 +87,10 @@ def _unsent(event: Event, again: Again, push_id: str, row: Row, now: float) -> R
         provider="",
         authority="",
         push_type="",
-        priority=None,
+        priority="",
         topic="",
         attempts=again.attempt - 1,
         enqueued_at=again.enqueued_at,
         answered_at=now,
     )
 
-
-def _priority(request: PushRequest | None) -> int | None:
-    """The apns-priority; FCM says its priority in the body."""
-    if request is None:
-        return None
-    return next((int(value) for name, value in request.headers if name == "apns-priority" and value.isdigit()), None)

@@ -75,6 +75,7 @@ class PushRequest:
     path: str
     headers: tuple[tuple[str, str], ...]
     body: bytes = field(repr=False)
+    priority: str = ""  # in the provider's words: 10, 5, 1; high, normal; "" for what is no push
 
     def __repr__(self) -> str:
         return (

@@ -27,7 +27,7 @@ class Record:
     provider: str
     authority: str
     push_type: str
-    priority: int | None
+    priority: str  # in the provider's words: 10, 5, 1; high, normal
     topic: str
     attempts: int
     enqueued_at: float

@@ -135,7 +135,7 @@ def record(app_id: int, event_id: str, outcome: Outcome, at: float) -> Record:
     return Record(
         app_id=app_id, event_id=event_id, recipient="alice", token_id=3, push_id="p-1", outcome=outcome,
         response_code=outcome.code, reason="Unregistered", cause=outcome.cause, cure=outcome.cure, provider="apns",
-        authority="api.push.apple.com:443", push_type="alert", priority=10, topic="com.example.chat", attempts=1,
+        authority="api.push.apple.com:443", push_type="alert", priority="10", topic="com.example.chat", attempts=1,
         enqueued_at=at - 0.1, answered_at=at,
     )  # fmt: skip
 

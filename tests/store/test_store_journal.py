@@ -27,7 +27,7 @@ RECORD = Record(
     provider="apns",
     authority="api.push.apple.com:443",
     push_type="alert",
-    priority=10,
+    priority="10",
     topic="com.example",
     attempts=1,
     enqueued_at=100.0,
@@ -43,7 +43,7 @@ def journal(database: Database) -> Journal:
 
 def test_a_record_is_read_as_it_was_written(journal: Journal) -> None:
     nothing_sent = replace(
-        RECORD, event_id="e2", token_id=0, outcome=Outcome.NO_DEVICE, response_code=None, priority=None, due_at=None
+        RECORD, event_id="e2", token_id=0, outcome=Outcome.NO_DEVICE, response_code=None, priority="", due_at=None
     )
     journal.record([RECORD, nothing_sent])
     journal.record([])

@@ -44,7 +44,7 @@ def record(**changes: object) -> Record:
     given: dict[str, object] = {
         "app_id": 7, "event_id": "e-1", "recipient": "alice", "token_id": 3, "push_id": "p-1",
         "outcome": Outcome.BAD_TOKEN, "response_code": 911, "reason": "BadDeviceToken", "cause": "c", "cure": "u",
-        "provider": "apns", "authority": "api.push.apple.com:443", "push_type": "alert", "priority": 10,
+        "provider": "apns", "authority": "api.push.apple.com:443", "push_type": "alert", "priority": "10",
         "topic": "com.example", "attempts": 2, "enqueued_at": 100.0, "answered_at": 100.25,
     }  # fmt: skip
     return Record(**(given | changes))  # type: ignore[arg-type]  # one literal, varied

@@ -295,7 +295,8 @@ class Plot:
         self._event(moved, vera.user, background(vera), why="sandbox pushes go to the production server")
 
         quiet = self._app("quiet", min_interval_s=QUIET_S)
-        self._certificate(quiet, "com.example.quiet", "multi-topic")
+        self._certificate(quiet, "com.example.quiet", "production", password="3DES", encryption="3des")
+        self._certificate(quiet, "com.example.quiet", "voip")
         walt = self.cast.iphone(quiet, "walt@example.com", "com.example.quiet", voip=True)
         token = background(walt).token
         self._event(quiet, walt.user, background(walt), why="opens the quiet window")

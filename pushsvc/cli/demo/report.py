@@ -64,7 +64,7 @@ def line(case: Case, record: Mapping[str, Any], tokens: Mapping[int, str]) -> Li
         provider=record["provider"],
         host=record["authority"],
         push_type=record["push_type"],
-        priority="" if record["priority"] is None else str(record["priority"]),
+        priority=record["priority"],
         topic=record["topic"],
         answer=f"{code or ''} {reason}".strip() if answered else "",
         outcome=record["outcome"],

@@ -27,10 +27,11 @@ class Apns:
         """The request of a push; raises PayloadRefused where it cannot be made to fit Apple's rules."""
         route = push.route
         assert route.environment is not None, "an APNs route names its environment"
+        treated = payload.headers(push)
         headers = [
             ("apns-topic", route.topic),
             ("apns-id", push.id),
-            *payload.headers(push),
+            *treated,
             ("content-type", "application/json"),
         ]
         if bearer is not None:
@@ -40,6 +41,7 @@ class Apns:
             f"/3/device/{route.token.token}",
             tuple(headers),
             payload.body(push),
+            dict(treated)["apns-priority"],
         )
 
     def read(self, push: Push, answer: Answer) -> Verdict:

@@ -30,7 +30,8 @@ class Fcm:
         if bearer is not None:
             headers = (*headers, ("authorization", f"Bearer {bearer}"))
         project = push.route.credential.finding.project_id
-        return PushRequest(self._fcm, f"/v1/projects/{project}/messages:send", headers, payload.body(push))
+        body, priority = payload.body(push)
+        return PushRequest(self._fcm, f"/v1/projects/{project}/messages:send", headers, body, priority)
 
     def read(self, push: Push, answer: Answer) -> Verdict:
         """What an answer means; never raises, whatever the bytes."""

@@ -84,7 +84,7 @@ def upgrade() -> None:
         sa.Column("provider", sa.Text, nullable=False),
         sa.Column("authority", sa.Text, nullable=False),
         sa.Column("push_type", sa.Text, nullable=False),
-        sa.Column("priority", sa.Integer),
+        sa.Column("priority", sa.Text, nullable=False),
         sa.Column("topic", sa.Text, nullable=False),
         sa.Column("attempts", sa.Integer, nullable=False),
         sa.Column("enqueued_at", sa.Double, nullable=False),
