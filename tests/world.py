@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from pushsvc import bootstrap
 from pushsvc.bootstrap import Service
 from pushsvc.config import Config
