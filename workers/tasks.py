@@ -8,14 +8,13 @@ import time
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-import msgspec
 from celery import shared_task
 from celery.exceptions import Reject
 from celery.worker import state
 
 from pushsvc.dispatch.admit import admit
 from pushsvc.dispatch.ports import StreamUnavailable
-from pushsvc.domain.event import MAX_EVENT_BYTES, BadEvent, Event
+from pushsvc.domain.event import MAX_EVENT_BYTES, BadEvent, Event, too_deep
 from pushsvc.stream.dead import DeadLetters
 
 APPEND_COUNT = 1000  # events in one append, as at the HTTP door
@@ -40,8 +39,9 @@ def dispatch(self: Any, events: Any) -> None:
     good: list[Event] = []
     bad: list[tuple[bytes, str]] = []
     for number, one in enumerate(events if isinstance(events, list) else [events]):
-        raw = _json(one)
+        raw = b""
         try:
+            raw = _json(one)
             event = admit(raw, now=time.time(), app=None, make_id=f"{task}.{number}", providers=service.providers)
         except BadEvent as error:
             bad.append((raw[:MAX_EVENT_BYTES], f"{error} ({error.cure})"))
@@ -64,10 +64,11 @@ def upkeep(self: Any) -> None:
 
 
 def _json(value: object) -> bytes:
+    """The event as a producer in another language would have written it, its faults included; raises BadEvent."""
     try:
-        return msgspec.json.encode(value)
-    except (TypeError, ValueError, OverflowError, RecursionError):  # a lone surrogate, a number beyond 64 bits
-        return json.dumps(value).encode()  # which no door admits, but a dead letter shows
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="surrogatepass")
+    except RecursionError:
+        raise too_deep() from None
 
 
 def _patiently(act: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

@@ -162,8 +162,8 @@ def _one_line(users: tuple[str, ...], given: dict[str, Any]) -> IO[bytes]:
     if data is not None:
         try:
             data = json.loads(data)
-        except ValueError as error:
-            raise Failure("--data", f"is no JSON ({error})", "Give a JSON object.", MISUSED) from error
+        except (ValueError, RecursionError) as error:
+            raise Failure("--data", f"cannot be read as JSON ({error})", "Give a JSON object.", MISUSED) from error
     message = without_empty(
         {
             "id": given["message_id"],

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 MAX_EVENT_BYTES = 32_768  # room for long texts, which are shortened, and raw overrides, which are not; 8 APNs payloads
+MAX_NESTING = 64  # levels of objects and lists in data and in each override
 MAX_USERS = 1000
 MAX_EXPIRY_S = 31_536_000  # one year, the documented default of the backend API
 MAX_CLOCK_AHEAD_S = 86_400
@@ -168,12 +169,36 @@ def parse(raw: bytes, *, now: float, app: int | None, make_id: str) -> Event:
 
     `app` is the app that the door knows already (from the app token, say): an event that names another is refused.
     """
-    if len(raw) > MAX_EVENT_BYTES:
-        raise BadEvent(f"the event has {len(raw)} bytes, the limit is {MAX_EVENT_BYTES}", "Send ids and short texts.")
+    _check_size(len(raw))
     try:
-        return completed(_submitted_decoder().decode(raw), now=now, app=app, make_id=make_id)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        given = _submitted_decoder().decode(raw)
+    except RecursionError:
+        raise too_deep() from None
+    except (msgspec.MsgspecError, UnicodeError) as error:
         raise _explained(error) from None
+    for prop, value in (("message.data", given.message.data), ("apns", given.apns), ("fcm", given.fcm)):
+        if _deeper(value, MAX_NESTING):
+            raise too_deep(prop)
+    event = completed(given, now=now, app=app, make_id=make_id)
+    _check_size(len(encode(event)))  # as the stream carries it, or a door would take what no worker takes
+    return event
+
+
+def _check_size(count: int) -> None:
+    if count > MAX_EVENT_BYTES:
+        raise BadEvent(f"the event has {count} bytes, the limit is {MAX_EVENT_BYTES}", "Send ids and short texts.")
+
+
+def too_deep(prop: str = "") -> BadEvent:
+    """An event nested deeper than any door takes, or than can be read at all."""
+    return BadEvent(f"nested in more than {MAX_NESTING} levels", "Send flat data: a few objects within objects.", prop)
+
+
+def _deeper(value: object, levels: int) -> bool:
+    """Whether objects and lists go deeper; looks no further than one level below."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    return isinstance(value, list) and (not levels or any(_deeper(inner, levels - 1) for inner in value))
 
 
 def completed(given: Submitted, *, now: float, app: int | None, make_id: str) -> Event:
