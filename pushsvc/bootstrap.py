@@ -33,6 +33,7 @@ from pushsvc.store.database import Database
 from pushsvc.store.devices import Devices
 from pushsvc.store.journal import Journal
 from pushsvc.store.users import Users
+from pushsvc.stream.board import ValkeyBoard
 from pushsvc.stream.events import ValkeyStream
 from pushsvc.stream.marks import ValkeyWindows
 from pushsvc.stream.shelf import ValkeyShelf
@@ -99,6 +100,7 @@ class Service:
             devices=devices,
             ledger=Ledger(stream, self.journal, devices, self.credentials, self.telemetry),
             courier=self._courier(self.config.in_flight),
+            board=ValkeyBoard(self.valkey, stream.consumer),
             telemetry=self.telemetry,
             providers=self.providers,
             capacity=self.config.in_flight,

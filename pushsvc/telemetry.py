@@ -10,12 +10,14 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TextIO
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from pushsvc.dispatch.ports import Reach
 from pushsvc.domain.device import redacted
 from pushsvc.domain.record import Record
 
@@ -136,6 +138,13 @@ class Metrics:
             ("app", "credential"),
             registry=self.registry,
         )
+        self._connections = Gauge(
+            "pushsvc_provider_connections",
+            "Connections to a provider that stand, in this worker.",
+            ("authority",),
+            registry=self.registry,
+        )
+        self.reach: Mapping[str, Reach] = {}  # how this process reaches the providers, as last told
         self._gauges = {name: Gauge(f"pushsvc_{name}", text, registry=self.registry) for name, text in GAUGES.items()}
 
     def settled(self, record: Record) -> None:
@@ -177,6 +186,13 @@ class Metrics:
         self._notices.labels(str(app_id)).inc()
         self._log.warning("%s", subject, extra={"app": app_id, "cause": cause, "cure": cure})
 
+    def reached(self, reach: Mapping[str, Reach]) -> None:
+        """Keeps how this process reaches the providers, and counts its connections."""
+        self.reach = reach
+        self._connections.clear()
+        for authority, one in reach.items():
+            self._connections.labels(authority).set(one.connections)
+
     def gauge(self, name: str, value: float) -> None:
         """Sets one of GAUGES."""
         self._gauges[name].set(value)
@@ -192,13 +208,22 @@ class Metrics:
         return generate_latest(self.registry)
 
 
-Checks = Mapping[str, str]  # name of what was checked -> "" when it is fine, else the cause and the cure
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a look at the parts has found."""
+
+    checks: Mapping[str, str]  # name of what was checked -> "" when it is fine, else the cause and the cure
+    providers: Mapping[str, str] = field(default_factory=dict)  # authority -> its state, for people
+
+    @property
+    def ready(self) -> bool:
+        return not any(self.checks.values())
 
 
-def readiness(checks: Checks) -> tuple[int, dict[str, Any]]:
+def readiness(look: Look) -> tuple[int, dict[str, Any]]:
     """HTTP status and body of /readyz."""
-    bad = {name: what for name, what in checks.items() if what}
-    return (503 if bad else 200), {"ready": not bad, "checks": {name: what or "ok" for name, what in checks.items()}}
+    checks = {name: what or "ok" for name, what in look.checks.items()}
+    return (200 if look.ready else 503), {"ready": look.ready, "checks": checks, "providers": dict(look.providers)}
 
 
 class MetricsServer:
@@ -211,7 +236,7 @@ class MetricsServer:
         self,
         listen: tuple[str, int],
         metrics: Metrics,
-        ready: Callable[[], Checks],
+        ready: Callable[[], Look],
         refresh: Callable[[], None] | None = None,
     ) -> None:
         class Handler(BaseHTTPRequestHandler):
@@ -246,7 +271,7 @@ class MetricsServer:
 
 
 def _answer(
-    path: str, metrics: Metrics, ready: Callable[[], Checks], refresh: Callable[[], None] | None
+    path: str, metrics: Metrics, ready: Callable[[], Look], refresh: Callable[[], None] | None
 ) -> tuple[int, str, bytes]:
     if path == "/healthz":
         return 200, "application/json", b'{"alive":true}'
@@ -254,7 +279,7 @@ def _answer(
         try:
             status, body = readiness(ready())
         except Exception as error:  # a check that fails is an answer, not a dropped connection
-            status, body = readiness({"checks": f"{type(error).__name__}: {error}"})
+            status, body = readiness(Look({"checks": f"{type(error).__name__}: {error}"}))
         return status, "application/json", without_secrets(json.dumps(body)).encode()
     if path == "/metrics":
         if refresh is not None:

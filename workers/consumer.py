@@ -207,7 +207,7 @@ class EventConsumer(bootsteps.StartStopStep):
 
 def _serve(listen: tuple[str, int], service: Service) -> MetricsServer:
     try:
-        return MetricsServer(listen, service.telemetry, service.health.checks, service.health.refresh)
+        return MetricsServer(listen, service.telemetry, service.health.look_of_worker, service.health.refresh)
     except OSError as error:
         raise BadConfig(
             f"PUSHSVC_METRICS_LISTEN={listen[0]}:{listen[1]}: {error.strerror}; each worker needs a port of its own."

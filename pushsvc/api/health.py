@@ -26,12 +26,13 @@ def router(service: Service) -> APIRouter:
 
     @routes.get(
         "/readyz",
-        summary="Valkey, the store and the workers are there",
+        summary="Valkey, the store, the workers and the providers are there",
         responses={503: {"description": "One is not; `checks` says which, why and what helps."}},
     )
     def readyz() -> JSONResponse:
-        """Events are taken as long as Valkey is there; a missing worker makes it unready, since nothing goes out."""
-        status, body = readiness(service.health.checks())
+        """Events are taken as long as Valkey is there; a missing worker makes it unready, since nothing goes out,
+        and so does it when no worker reaches any provider. `providers` has the state of each."""
+        status, body = readiness(service.health.look())
         return JSONResponse(body, status)
 
     @routes.get("/metrics", summary="Prometheus metrics", response_class=Response)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple, cast
 
-from pushsvc.dispatch.ports import Sender, Shelf, StreamUnavailable
+from pushsvc.dispatch.ports import Reach, Sender, Shelf, StreamUnavailable
 from pushsvc.domain.credential import Credential
 from pushsvc.domain.push import Answer, Bearer, Identity, Push, PushRequest, Verdict
 from pushsvc.providers.provider import PayloadRefused, Provider
@@ -75,6 +75,11 @@ class Courier:
     @property
     def in_flight(self) -> int:
         return self._sender.in_flight + self._waiting + len(self._refused)
+
+    @property
+    def reach(self) -> Mapping[str, Reach]:
+        """How each authority is reached, those of the bearers too."""
+        return {**self._control.reach, **self._sender.reach}
 
     def hand_over(self, tag: object, push: Push) -> None:
         """Sends the push as soon as its bearer is there; what cannot be built comes back as a verdict."""

@@ -18,6 +18,7 @@ from pushsvc.dispatch.plan import Launch, Planned, Refused, plan
 from pushsvc.dispatch.ports import (
     Again,
     Apps,
+    Board,
     Devices,
     Due,
     Entry,
@@ -43,6 +44,7 @@ log = logging.getLogger("pushsvc.flow")
 WRITE_COUNT = 500  # settled pushes written together at most
 WRITE_AFTER_S = 0.05  # and at the latest after this time: each write waits for two disks, the journal's and Valkey's
 POLL_S = 0.01  # how long an event that arrives while pushes are in flight may wait for the loop
+SHOW_EVERY_S = 5.0  # how a worker reaches the providers: for people and their alarms
 REFUSAL_SPACING_S = 1.0  # refusals of one credential within this time are one: a burst shares one cause
 
 
@@ -75,6 +77,7 @@ class Flow:
         devices: Devices,
         ledger: Ledger,
         courier: Courier,
+        board: Board,
         telemetry: Telemetry,
         providers: Mapping[str, Provider],
         capacity: int,
@@ -87,6 +90,7 @@ class Flow:
         self._devices = devices
         self._ledger = ledger
         self._courier = courier
+        self._board = board
         self._telemetry = telemetry
         self._capacity = capacity
         self._clock = clock
@@ -95,6 +99,7 @@ class Flow:
         self._inbox = Inbox(stream, providers)
         self._open = 0
         self._write_at = 0.0
+        self._show_at = 0.0
         self._refusals: dict[str, tuple[int, float]] = {}  # by credential: refusals in a row, when last counted
 
     @property
@@ -113,6 +118,8 @@ class Flow:
                 self._end(flight, delivery)
             except Exception as error:
                 self._give_up(flight.open, error)
+        if self._clock() >= self._show_at:
+            self._show_reach()
         if len(self._ledger):
             self._write()
         if not self.draining:
@@ -124,6 +131,12 @@ class Flow:
         """Pushes that may be begun: none until there is room for a good many, since each read has its price."""
         room = self._capacity - self._courier.in_flight
         return room if room >= max(1, self._capacity // 4) else 0
+
+    def _show_reach(self) -> None:
+        self._show_at = self._clock() + SHOW_EVERY_S
+        reach = self._courier.reach
+        self._telemetry.reached(reach)
+        self._board.show(reach)
 
     def close(self) -> None:
         self._courier.close()

@@ -195,11 +195,28 @@ class Shelf(Protocol):
     def forget(self, key: str) -> None: ...
 
 
+class Reach(Struct, frozen=True):
+    """How a sender reaches one authority (host:port): its connections that stand, and what the last request came to.
+
+    A server that refuses one credential in TLS or by GOAWAY is reached. Times are UNIX seconds.
+    """
+
+    connections: int
+    fault: str  # "" where the last request was answered, else a Fault
+    since: float  # since when it has been answered, or has not been
+    at: float  # of the last answer or fault
+
+
 class Sender(Protocol):
     """Moves bytes. Single-threaded use; tries once; every submitted request comes back from `poll` exactly once."""
 
     @property
     def in_flight(self) -> int: ...
+
+    @property
+    def reach(self) -> Mapping[str, Reach]:
+        """Each authority that a request has come back from, or failed to reach."""
+        ...
 
     def submit(self, tag: object, request: PushRequest, identity: Identity) -> None:
         """Starts or queues a request; returns at once."""
@@ -216,6 +233,14 @@ class Sender(Protocol):
     def close(self) -> None: ...
 
 
+class Board(Protocol):
+    """Where the workers show all processes how they reach the providers."""
+
+    def show(self, reach: Mapping[str, Reach]) -> None:
+        """Replaces what this worker has shown; it may be called every few seconds and writes only what is news."""
+        ...
+
+
 class Telemetry(Protocol):
     """Counts and log lines; never drives a decision."""
 
@@ -227,6 +252,10 @@ class Telemetry(Protocol):
 
     def tell_operator(self, app_id: int, subject: str, cause: str, cure: str) -> None:
         """Something that a person has to look at; repeated news of one subject is told once an hour."""
+        ...
+
+    def reached(self, reach: Mapping[str, Reach]) -> None:
+        """How this process reaches the providers now."""
         ...
 
     def gauge(self, name: str, value: float) -> None: ...

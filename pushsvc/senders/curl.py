@@ -6,14 +6,17 @@ import selectors
 import socket
 import time
 from collections import deque
+from collections.abc import Mapping
 from functools import partial
 from math import inf
 
 import pycurl
 
+from pushsvc.dispatch.ports import Reach
 from pushsvc.domain.push import Answer, Fault, Identity, PushRequest, TransportFailure
 from pushsvc.senders.connection import Connection, Flight, Settings, Unprocessed
 from pushsvc.senders.diagnose import Diagnoses, Finding, examine
+from pushsvc.senders.results import Results
 from pushsvc.senders.trust import Trust
 
 _MAX_STREAMS = 1000  # what APNs is seen to allow
@@ -58,6 +61,7 @@ class CurlSender:
         self._of: dict[Connection, _Pool] = {}
         self._hungry: set[_Pool] = set()  # pools with requests that wait
         self._done: list[tuple[object, Answer]] = []
+        self._results = Results()
         self._trimmed = time.monotonic()
         self._selector = selectors.DefaultSelector()
         self._woken, self._waker = socket.socketpair()
@@ -68,6 +72,11 @@ class CurlSender:
     @property
     def in_flight(self) -> int:
         return self._in_flight
+
+    @property
+    def reach(self) -> Mapping[str, Reach]:
+        """An idle connection that its server has closed counts until the next request finds out."""
+        return self._results.reach(pool.key[0] for one, pool in self._of.items() if one.established and not one.retired)
 
     def submit(self, tag: object, request: PushRequest, identity: Identity) -> None:
         """Queues a request; it goes out with the next `poll`."""
@@ -97,7 +106,7 @@ class CurlSender:
                 if connection is None:
                     self._settle_diagnoses()
                 elif connection in self._of:
-                    self._ended(connection, connection.run(self._done, key.fd, _READY[events]))
+                    self._run(connection, key.fd, _READY[events])
             if self._done or time.monotonic() >= deadline:
                 done, self._done = self._done, []
                 self._in_flight -= len(done)
@@ -162,11 +171,18 @@ class CurlSender:
             for connection in list(self._of):
                 if connection.due <= now:
                     ran = True
-                    self._ended(connection, connection.run(self._done))
+                    self._run(connection)
                 elif connection.due < soonest:
                     soonest = connection.due
             if not ran:
                 return soonest
+
+    def _run(self, connection: Connection, *ready: int) -> None:
+        before = connection.answered
+        ended = connection.run(self._done, *ready)
+        if connection.answered > before:
+            self._results.note(self._of[connection].key[0], None)
+        self._ended(connection, ended)
 
     def _ended(self, connection: Connection, ended: list[tuple[Flight, TransportFailure | Unprocessed]]) -> None:
         pool = self._of[connection]
@@ -192,7 +208,8 @@ class CurlSender:
             self._diagnoses.forget(pool.key)
         self._drop_if_spent(pool, connection)
 
-    def _finish(self, flight: Flight, answer: Answer) -> None:
+    def _finish(self, flight: Flight, answer: TransportFailure) -> None:
+        self._results.note(flight.request.authority, answer)
         self._done.append((flight.tag, answer))
 
     def _give_up_waiting(self, pool: _Pool, connection: Connection, answer: TransportFailure) -> None:

@@ -13,7 +13,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,9 +21,11 @@ import h2.errors
 import h2.events
 import httpx
 
+from pushsvc.dispatch.ports import Reach
 from pushsvc.domain.push import Answer, Fault, Identity, PushRequest, PushResponse, TransportFailure
 from pushsvc.senders.diagnose import Finding, examine, reason
 from pushsvc.senders.faults import alert_in
+from pushsvc.senders.results import Results
 from pushsvc.senders.trust import Trust
 
 _MAX_CONNECTIONS = 4
@@ -312,6 +314,7 @@ class HttpxSender:
         self.proxy = proxy
         self.closing = False
         self._in_flight = 0
+        self._results = Results()
         self._lines: dict[tuple[str, str], _Line] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._answers: queue.SimpleQueue[tuple[object, Answer]] = queue.SimpleQueue()
@@ -322,6 +325,16 @@ class HttpxSender:
     @property
     def in_flight(self) -> int:
         return self._in_flight
+
+    @property
+    def reach(self) -> Mapping[str, Reach]:
+        """An idle connection that its server has closed counts until the next request finds out."""
+        return self._results.reach(
+            line.authority
+            for line in list(self._lines.values())
+            for client in list(line.clients)
+            if client.stream is not None and not client.retired
+        )
 
     def submit(self, tag: object, request: PushRequest, identity: Identity) -> None:
         """Starts a request; returns at once."""
@@ -378,6 +391,7 @@ class HttpxSender:
             answer = TransportFailure(Fault.TLS_ALERT, "bad_certificate")
         except Exception as error:  # whatever it is, the push has to come back
             answer = TransportFailure(Fault.LOST, type(error).__name__)
+        self._results.note(request.authority, answer)
         self._answers.put((tag, answer))
 
     async def _shut(self) -> None:

@@ -30,6 +30,11 @@ def worker(name: str) -> str:
     return f"{{pushsvc}}:worker:{name}"
 
 
+def reach(name: str) -> str:
+    """STRING: how a worker reaches the providers, JSON of authority -> Reach (see board.py)."""
+    return f"{{pushsvc}}:reach:{name}"
+
+
 def shelf(key: str) -> str:
     """STRING: a sealed bearer."""
     return f"{{pushsvc}}:shelf:{key}"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import httpx
 import pytest
 
 from pushsvc.bootstrap import Service
+from pushsvc.dispatch.ports import Reach
 from pushsvc.domain.outcome import Outcome
 from pushsvc.domain.record import Record
+from pushsvc.stream.board import ValkeyBoard
 from pushsvc.stream.embedded import EmbeddedValkey
 from pushsvc.stream.events import ValkeyStream
 from pushsvc.stream.valkey import Valkey
@@ -168,6 +171,25 @@ def test_it_is_ready_only_while_a_worker_reads_the_stream(stranger: httpx.Client
     finally:
         worker.close()
     assert stranger.get("/readyz").status_code == 503
+
+
+def test_it_shows_the_providers_as_the_workers_see_them(stranger: httpx.Client, valkey: Valkey) -> None:
+    worker = ValkeyStream(valkey, 60, "w")
+    worker.read(1, 0)
+    board = ValkeyBoard(valkey, worker.consumer)
+    try:
+        board.show({"fcm:443": Reach(1, "", time.time(), time.time())})
+        ready = stranger.get("/readyz")
+        assert (ready.status_code, ready.json()["checks"]["providers"]) == (200, "ok")
+        assert ready.json()["providers"] == {"fcm:443": "ok (1 connection)"}
+        board.show({"fcm:443": Reach(0, "dns", time.time(), time.time())})
+        unready = stranger.get("/readyz")
+        assert unready.status_code == 503
+        assert "pushsvc doctor" in unready.json()["checks"]["providers"]
+        assert unready.json()["providers"]["fcm:443"].endswith(": dns")
+    finally:
+        worker.close()
+    assert stranger.get("/readyz").json()["providers"] == {}, "a worker that has left sees nothing"
 
 
 def test_it_is_alive_and_not_ready_when_valkey_or_the_store_is_away(

@@ -14,6 +14,7 @@ from pushsvc.domain.record import Record
 from pushsvc.telemetry import (
     GAUGES,
     JsonFormatter,
+    Look,
     Metrics,
     MetricsServer,
     TextFormatter,
@@ -157,7 +158,7 @@ def get(port: int, path: str) -> tuple[int, str]:
 def test_the_metrics_server_answers_its_three_paths_and_turns_unready() -> None:
     metrics = Metrics()
     checks = {"loop": "", "valkey": ""}
-    server = MetricsServer(("127.0.0.1", 0), metrics, lambda: checks, lambda: metrics.gauge("in_flight", 9))
+    server = MetricsServer(("127.0.0.1", 0), metrics, lambda: Look(checks), lambda: metrics.gauge("in_flight", 9))
     try:
         assert get(server.port, "/healthz") == (200, '{"alive":true}')
         assert get(server.port, "/readyz")[0] == 200
@@ -165,14 +166,15 @@ def test_the_metrics_server_answers_its_three_paths_and_turns_unready() -> None:
         checks["valkey"] = "connection refused. Start it."
         status, body = get(server.port, "/readyz")
         assert status == 503
-        assert json.loads(body) == {"ready": False, "checks": {"loop": "ok", "valkey": "connection refused. Start it."}}
+        checked = {"loop": "ok", "valkey": "connection refused. Start it."}
+        assert json.loads(body) == {"ready": False, "checks": checked, "providers": {}}
         assert get(server.port, "/else")[0] == 404
     finally:
         server.close()
 
 
 def test_a_check_that_raises_makes_the_worker_unready_and_a_failing_refresh_leaves_the_metrics() -> None:
-    def broken() -> dict[str, str]:
+    def broken() -> Look:
         raise OSError(f"no {HEX_TOKEN}")
 
     def stale() -> None:

@@ -18,7 +18,7 @@ from pushsvc.domain import event as events
 from pushsvc.domain.event import BadEvent
 from pushsvc.stream.events import ValkeyStream
 from pushsvc.stream.valkey import Valkey
-from pushsvc.telemetry import Metrics
+from pushsvc.telemetry import Look, Metrics
 from workers.app import app
 
 SEND_S = float(os.environ.get("STANDIN_SEND_S", "0"))
@@ -72,8 +72,8 @@ class Overrides:
 
 
 class Health:
-    def checks(self) -> dict[str, str]:
-        return {"valkey": ""}
+    def look_of_worker(self) -> Look:
+        return Look({"valkey": ""})
 
     def refresh(self) -> None:
         pass

@@ -26,11 +26,11 @@ def test_an_event_goes_through_the_real_worker_into_the_journal(worker, valkey, 
     records = until(lambda: service.journal.of_event(app.id, "e1"))
     assert [record.outcome for record in records] == [Outcome.NO_DEVICE]
     until(lambda: valkey.call("XLEN", keys.MESSAGES) == 0)
-    until(lambda: service.health.checks()["workers"] == "")
+    until(lambda: service.health.look().checks["workers"] == "")
     one.process.send_signal(signal.SIGTERM)
     assert one.wait() == 0
     assert "Traceback" not in one.log
-    assert service.health.checks()["workers"] != ""
+    assert service.health.look().checks["workers"] != ""
     service.close()
 
 
