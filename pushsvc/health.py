@@ -51,9 +51,9 @@ class Health:
         seen["providers"], states = providers(views, time.time())
         return Look(seen, states)
 
-    def look_of_worker(self) -> Look:
-        """At what this worker needs, and the providers as it sees them."""
-        seen = {"valkey": "", "store": self.store()}
+    def look_of_worker(self, stuck: str) -> Look:
+        """At what this worker needs, and the providers as it sees them; `stuck` is empty while its loop turns."""
+        seen = {"loop": stuck, "valkey": "", "store": self.store()}
         try:
             self._valkey.call("PING")
         except StreamUnavailable as error:

@@ -31,6 +31,7 @@ DRAIN_PAUSE_S = 0.005
 TOLD_AGAIN_S = 60.0  # an outage is told at its beginning and then once a minute
 UPKEEP_EVERY_S = 3600.0
 LOOK_FOR_UPKEEP_EVERY_S = 60.0
+STILL_S = 15.0  # a turn takes half a second at most where nothing is wrong; Valkey and the store may take 5 s each
 POOLS = ("threads", "solo")
 
 log = logging.getLogger("pushsvc.worker")
@@ -58,10 +59,19 @@ class Loop(threading.Thread):
         self._stopping = threading.Event()
         self._failures = 0
         self._told_at = float("-inf")
+        self._turned_at = time.monotonic()
+
+    def stuck(self) -> str:
+        """Empty while the loop turns, else the cause and the cure; for another thread to ask."""
+        still_s = time.monotonic() - self._turned_at
+        if still_s < STILL_S:
+            return ""
+        return f"the event loop has not turned for {still_s:.0f} s. See this worker's log; if it stays so, restart it."
 
     def run(self) -> None:
         flow: Flow | None = None
         while not self._stopping.is_set():
+            self._turned_at = time.monotonic()
             try:
                 flow = flow or self._made()
                 flow.step(BLOCK_MS)
@@ -108,6 +118,7 @@ class Loop(threading.Thread):
         failures = 0
         try:
             while flow.in_flight and time.monotonic() < deadline and failures < len(BACKOFF_S):
+                self._turned_at = time.monotonic()
                 try:
                     flow.step(0)
                     time.sleep(DRAIN_PAUSE_S)
@@ -152,18 +163,18 @@ class EventConsumer(bootsteps.StartStopStep):
                 raise BadConfig(f"pushsvc's worker runs with --pool {' or '.join(POOLS)}: a fork breaks connections.")
             service = self._service = bootstrap.build(config)
             worker.app.pushsvc = service
+            loop = self._loop = Loop(
+                lambda: service.flow(worker.hostname), config.drain_s, lambda: self._upkeep(worker.app), self._fatal
+            )
             if config.metrics_listen is not None:
-                self._metrics = _serve(config.metrics_listen, service)
+                self._metrics = _serve(config.metrics_listen, service, loop)
         except BadConfig as error:
             log.critical("config: %s", error)
             raise SystemExit(EX_CONFIG) from None
         except (StreamUnavailable, StoreUnavailable) as error:
             log.critical("%s. %s", error.cause, error.cure)
             raise SystemExit(EX_UNAVAILABLE) from None
-        self._loop = Loop(
-            lambda: service.flow(worker.hostname), config.drain_s, lambda: self._upkeep(worker.app), self._fatal
-        )
-        self._loop.start()
+        loop.start()
 
     def _fatal(self, cause: str) -> None:
         log.critical("config: %s", cause)
@@ -205,9 +216,10 @@ class EventConsumer(bootsteps.StartStopStep):
         self._metrics = self._service = None
 
 
-def _serve(listen: tuple[str, int], service: Service) -> MetricsServer:
+def _serve(listen: tuple[str, int], service: Service, loop: Loop) -> MetricsServer:
+    health = service.health
     try:
-        return MetricsServer(listen, service.telemetry, service.health.look_of_worker, service.health.refresh)
+        return MetricsServer(listen, service.telemetry, lambda: health.look_of_worker(loop.stuck()), health.refresh)
     except OSError as error:
         raise BadConfig(
             f"PUSHSVC_METRICS_LISTEN={listen[0]}:{listen[1]}: {error.strerror}; each worker needs a port of its own."

@@ -34,7 +34,7 @@ def test_a_worker_and_every_other_process_show_the_connections_that_stand(world:
     world.push("ada")
     world.flow.step(0)
     expected = {authority(world, name): "ok (1 connection)" for name in ("APNS_PRODUCTION", "FCM", "OAUTH")}
-    own = world.service.health.look_of_worker()
+    own = world.service.health.look_of_worker("")
     assert (own.ready, dict(own.providers)) == (True, expected)
     seen = world.service.health.look()
     assert (seen.ready, dict(seen.providers)) == (True, expected)
@@ -52,8 +52,8 @@ def test_no_provider_reached_makes_worker_and_api_unready_with_a_cure_until_one_
     event = world.event("ada")
     world.send(event)
     world.run(lambda: bool(world.records(event)))
-    world.run(lambda: not world.service.health.look_of_worker().ready)
-    own = world.service.health.look_of_worker()
+    world.run(lambda: not world.service.health.look_of_worker("").ready)
+    own = world.service.health.look_of_worker("")
     (state,) = own.providers.values()
     assert state.startswith("unreachable since 20")
     assert state.endswith(": connect")
@@ -62,7 +62,7 @@ def test_no_provider_reached_makes_worker_and_api_unready_with_a_cure_until_one_
     assert (seen.ready, seen.providers) == (False, own.providers)
     world.android("bob")
     world.push("bob")
-    world.run(lambda: world.service.health.look_of_worker().ready)
+    world.run(lambda: world.service.health.look_of_worker("").ready)
     assert world.service.health.look().ready
 
 

@@ -1,7 +1,7 @@
 """The real Celery app with a stand-in for the service behind it: `celery -A standin worker`.
 
 Its flow "sends" an event by writing its id to the list `sent` after STANDIN_SEND_S seconds. An event named boom makes
-it fail, one named fatal ends the worker.
+it fail, one named fatal ends the worker, one named hang stops its loop for a while.
 """
 
 import contextlib
@@ -11,6 +11,7 @@ import time
 import types
 
 import pushsvc
+import workers.consumer
 import workers.tasks
 from pushsvc.config import BadConfig, Config
 from pushsvc.dispatch.ports import Changes, Entry, StreamUnavailable
@@ -22,7 +23,9 @@ from pushsvc.telemetry import Look, Metrics
 from workers.app import app
 
 SEND_S = float(os.environ.get("STANDIN_SEND_S", "0"))
+HANG_S = 2.0
 ROOM = 8
+workers.consumer.STILL_S = float(os.environ.get("STANDIN_STILL_S", workers.consumer.STILL_S))
 workers.tasks.PATIENCE_S = float(os.environ.get("STANDIN_PATIENCE_S", workers.tasks.PATIENCE_S))
 
 
@@ -53,6 +56,8 @@ class Flow:
                         raise RuntimeError("boom")
                     self._stream.bury(entry, "boom")
                     continue
+                if event_id == "hang":
+                    time.sleep(HANG_S)
                 if event_id == "fatal":
                     raise BadConfig("PUSHSVC_VAULT_KEYS: no key opens this credential.")
                 self._sending.append((now + SEND_S, entry, event_id))
@@ -72,8 +77,8 @@ class Overrides:
 
 
 class Health:
-    def look_of_worker(self) -> Look:
-        return Look({"valkey": ""})
+    def look_of_worker(self, stuck: str) -> Look:
+        return Look({"loop": stuck, "valkey": ""})
 
     def refresh(self) -> None:
         pass

@@ -4,6 +4,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -152,22 +153,41 @@ def test_two_workers_do_the_upkeep_once(worker, valkey):
     assert valkey.call("GET", "upkept") == b"1"
 
 
-def test_a_worker_shows_its_metrics_and_its_health(worker, valkey):
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        return free.getsockname()[1]
+
+
+def readyz(port: int) -> tuple[int, dict]:
+    """Status 0 where nobody answers."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)
+    except OSError:
+        return 0, {}
+
+
+def test_a_worker_shows_its_metrics_and_its_health(worker, valkey):
+    port = free_port()
     one = worker(PUSHSVC_METRICS_LISTEN=f"127.0.0.1:{port}")
-
-    def ready() -> bytes:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2) as answer:
-                return answer.read()
-        except OSError:
-            return b""
-
-    assert json.loads(until(ready))["ready"]
+    status, body = until(lambda: (seen := readyz(port))[0] and seen)
+    assert (status, body["ready"], body["checks"]["loop"]) == (200, True, "ok")
     one.process.send_signal(signal.SIGTERM)
     assert one.wait() == 0
+
+
+def test_a_worker_whose_loop_does_not_turn_is_not_ready_until_it_turns_again(worker, valkey):
+    port = free_port()
+    worker(PUSHSVC_METRICS_LISTEN=f"127.0.0.1:{port}", STANDIN_STILL_S="1.2")
+    until(lambda: readyz(port)[0] == 200)
+    append(valkey, "hang")
+    body = until(lambda: (seen := readyz(port))[0] == 503 and seen[1])
+    assert "the event loop has not turned for" in body["checks"]["loop"]
+    until(lambda: sent(valkey) == ["hang"] and readyz(port)[0] == 200)
 
 
 def producer(url: str) -> Celery:
