@@ -28,6 +28,7 @@ from pushsvc.simulator import Simulator
 TEAM = "DEMOTEAM01"
 CHAT, PROJECT = "com.example.chat", "demo-chat"
 EVERYDAY_USERS, EVERYDAY_EVENTS = 40, 240
+SINGLES = 20
 SHORT_LIVED_S = 10.0  # long enough to be uploaded while it is valid
 QUIET_S = 3
 
@@ -52,6 +53,7 @@ class Plot:
         self.cast = Cast(simulator.devices)
         self.apps: list[AppPlan] = []
         self.cases: list[Case] = []
+        self.singles: list[Case] = []  # sent one by one over HTTP, when the rest has ended
         self.before_sending: list[Callable[[], object]] = []
         self.send_after = 0.0  # UNIX seconds: when the short-lived certificate has run out
         self._count = 0
@@ -64,6 +66,7 @@ class Plot:
         self._alerts()
         self._settings()
         self._credentials()
+        self._one_by_one(chat)
 
     # -- apps
 
@@ -149,6 +152,13 @@ class Plot:
             )
         twice = self.cases[-1]
         self.cases.append(Case(twice.app, twice.event, (), {}, "the same event again: taken once"))
+
+    def _one_by_one(self, app: AppPlan) -> None:
+        """What one message takes when nothing else is under way."""
+        quinn = self.cast.iphone(app, "quinn@example.com", CHAT)
+        for _ in range(SINGLES):
+            self._event(app, quinn.user, background(quinn))
+            self.singles.append(self.cases.pop())
 
     def _calls(self, app: AppPlan) -> None:
         alice = self.cast.iphone(app, "alice@example.com", CHAT, voip=True)

@@ -126,26 +126,29 @@ def table(lines: Sequence[Line], console: Console) -> None:
             f"{one.provider} {one.host}".strip() or "—",
             kind or "—",
             (one.answer or "—") + again,
-            f"[{colour}]{one.code or ''} {one.outcome}[/]" + (f"\n[dim]{one.why}[/]" if one.why else ""),
+            f"[{colour}]{f'{one.code} ' if one.code else ''}{one.outcome}[/]"
+            + (f"\n[dim]{one.why}[/]" if one.why else ""),
         )
     console.print(out)
     if len(ordinary) > ORDINARY_SHOWN:
         console.print(f"[dim]… and {len(ordinary) - ORDINARY_SHOWN} more ordinary lines; --json has them all.[/]")
 
 
-def summary(lines: Sequence[Line], arrived: int, sent: int, took_s: float) -> dict[str, Any]:
-    """Counts by outcome and code, retries, and the time from enqueue to answer of first attempts that were accepted."""
-    took = sorted(one.took_ms for one in lines if one.outcome == "accepted" and one.attempts == 1)
-    refused = Counter(str(one.code or one.outcome) for one in lines if one.outcome not in ("accepted", "retrying"))
+def summary(burst: Sequence[Line], singles: Sequence[Line], arrived: int, sent: int, took_s: float) -> dict[str, Any]:
+    """Counts by outcome and code, retries, and times from enqueue to answer, all at once and one by one."""
+    lines = [*burst, *singles]
+    refused = Counter(str(one.code) for one in lines if one.code and one.outcome not in ("accepted", "retrying"))
+    own = Counter(one.outcome for one in lines if not one.code)
     return {
-        "events_sent": sent,
+        "events_sent": sent + len({one.event for one in singles}),
         "records": len(lines),
         "requests_at_providers": arrived,
         "accepted": sum(one.outcome == "accepted" for one in lines),
         "refused_by_code": dict(sorted(refused.items())),
-        "retried": sum(one.attempts > 1 for one in lines),
+        "not_sent": dict(sorted(own.items())),
+        "retried": sum(one.attempts > 1 and one.outcome == "accepted" for one in lines),
         "waiting_for_retry": sum(one.outcome == "retrying" for one in lines),
-        "enqueue_to_answer_ms": {"p50": _quantile(took, 0.5), "p99": _quantile(took, 0.99)},
+        "enqueue_to_answer_ms": {"all_at_once": _quantiles(burst), "one_by_one": _quantiles(singles)},
         "took_s": round(took_s, 1),
     }
 
@@ -156,19 +159,28 @@ def as_json(lines: Sequence[Line], summed: dict[str, Any], judged: Judgement) ->
     return {"passed": judged.passed, "summary": summed, "judgement": asdict(judged), "records": rows}
 
 
-def _quantile(ordered: list[float], share: float) -> float | None:
-    return round(ordered[min(len(ordered) - 1, int(len(ordered) * share))], 1) if ordered else None
+def _quantiles(lines: Sequence[Line]) -> dict[str, float | None]:
+    """Of what was accepted at the first attempt."""
+    took = sorted(one.took_ms for one in lines if one.outcome == "accepted" and one.attempts == 1)
+    return {f"p{share}": took[min(len(took) - 1, len(took) * share // 100)] if took else None for share in (50, 99)}
 
 
 def tell(summed: dict[str, Any], judged: Judgement, console: Console) -> None:
-    took = summed["enqueue_to_answer_ms"]
-    refused = ", ".join(f"{code}: {count}" for code, count in summed["refused_by_code"].items())
+    burst, single = (summed["enqueue_to_answer_ms"][name] for name in ("all_at_once", "one_by_one"))
+    refused, own = (
+        ", ".join(f"{name}: {count}" for name, count in summed[part].items())
+        for part in ("refused_by_code", "not_sent")
+    )
     console.print(
         f"\n[bold]{summed['events_sent']} events[/] → {summed['records']} records, "
-        f"{summed['requests_at_providers']} requests at the providers\n"
-        f"accepted {summed['accepted']} · refused {refused} · retried {summed['retried']} · "
-        f"waiting for a retry {summed['waiting_for_retry']}\n"
-        f"enqueue to answer p50 {took['p50']} ms, p99 {took['p99']} ms · all in {summed['took_s']} s"
+        f"{summed['requests_at_providers']} requests at the providers, in {summed['took_s']} s with set-up\n"
+        f"accepted  {summed['accepted']}, of them {summed['retried']} after a retry\n"
+        f"refused   {refused}\n"
+        f"not sent  {own}\n"
+        f"waiting   {summed['waiting_for_retry']} for a retry\n"
+        f"enqueue to answer, one by one:             p50 {single['p50']} ms, p99 {single['p99']} ms\n"
+        f"enqueue to answer, all at once, all cold:  p50 {burst['p50']} ms, p99 {burst['p99']} ms",
+        highlight=False,
     )
     for title, found in (
         ("did not arrive", judged.missing),
