@@ -201,5 +201,9 @@ def _listen(name: str, value: str) -> tuple[str, int]:
 
 
 def _authority(name: str, value: str) -> str:
-    host, port = _listen(name, value if ":" in value else f"{value}:443")
+    """host:port; https:// in front is what a URL is copied with, and anything behind cannot be meant."""
+    bare = value.removeprefix("https://").removesuffix("/")
+    if "/" in bare or "@" in bare:
+        raise BadConfig(f"{name}={value!r}: use host:port alone, without a path or another scheme than https://.")
+    host, port = _listen(name, bare if ":" in bare else f"{bare}:443")
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

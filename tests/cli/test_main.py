@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from pushsvc.cli.failure import Failure, told
 from pushsvc.cli.main import COMMANDS, cli
-from pushsvc.config import VARIABLES
+from pushsvc.config import VARIABLES, BadConfig, Config
 from pushsvc.domain.outcome import Outcome
 from pushsvc.providers import outcome_rows
 
@@ -141,3 +141,24 @@ def test_a_valkey_that_is_away_is_told_with_exit_code_3(tmp_path: Path) -> None:
     assert done.returncode == 3
     assert done.stderr.startswith("error: stream: Valkey cannot be reached")
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ("push.example.org", "push.example.org:443"),
+        ("https://localhost:40079", "localhost:40079"),
+        ("https://localhost:40079/", "localhost:40079"),
+        ("https://push.example.org", "push.example.org:443"),
+        ("https://[::1]:2197", "[::1]:2197"),
+    ],
+)
+def test_a_provider_may_be_given_as_the_url_that_simulate_prints(given: str, taken: str) -> None:
+    for name in ("APNS_PRODUCTION", "APNS_SANDBOX", "FCM", "OAUTH"):
+        assert getattr(Config.from_env({f"PUSHSVC_{name}": given}), name.lower()) == taken
+
+
+@pytest.mark.parametrize("given", ["https://localhost:4/token", "http://localhost:4", "localhost/x", "u:p@localhost:4"])
+def test_a_provider_with_a_path_or_another_scheme_is_refused_by_its_name(given: str) -> None:
+    with pytest.raises(BadConfig, match="PUSHSVC_OAUTH=.*host:port"):
+        Config.from_env({"PUSHSVC_OAUTH": given})
