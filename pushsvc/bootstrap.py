@@ -144,6 +144,7 @@ class Service:
             self._sender(self.config.sender, capacity),
             self._sender("httpx", CONTROL_CAPACITY),
             ValkeyShelf(self.valkey, self._seal, self._unseal),
+            capacity=capacity,
         )
 
     def _sender(self, name: str, capacity: int) -> Sender:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -58,12 +59,16 @@ class Courier:
         sender: Sender,
         control: Sender,
         shelf: Shelf,
+        *,
+        capacity: int,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """`capacity` is how many requests may wait for their answers; what is more waits here."""
         self._providers = providers
         self._sender = sender
         self._control = control
         self._shelf = shelf
+        self._capacity = capacity
         self._clock = clock
         self._bearers: dict[str, Bearer] = {}
         self._fetches: dict[str, _Fetch] = {}
@@ -71,10 +76,12 @@ class Courier:
         self._identities: dict[tuple[str, str | None], Identity] = {}
         self._refused: list[Delivery] = []
         self._waiting = 0
+        self._held: deque[_Sent] = deque()
 
     @property
     def in_flight(self) -> int:
-        return self._sender.in_flight + self._waiting + len(self._refused)
+        """What has been handed over and has not come back, wherever it waits."""
+        return self._sender.in_flight + len(self._held) + self._waiting + len(self._refused)
 
     @property
     def reach(self) -> Mapping[str, Reach]:
@@ -135,6 +142,7 @@ class Courier:
             tag, push, request, bearer = cast(_Sent, sent)
             verdict = self._providers[push.route.provider].read(push, answer)
             done.append(Delivery(tag, push, request, answer, verdict, bearer))
+        self._submit()
         return done
 
     def close(self) -> None:
@@ -148,7 +156,14 @@ class Courier:
             verdict = Verdict(refused.row, reason=refused.cause)
             self._refused.append(Delivery(tag, push, None, None, verdict))
             return
-        self._sender.submit(_Sent(tag, push, request, bearer), request, self._identity(push))
+        self._held.append(_Sent(tag, push, request, bearer))
+        self._submit()
+
+    def _submit(self) -> None:
+        """One event may be for thousands of devices: they go out as others are answered."""
+        while self._held and self._sender.in_flight < self._capacity:
+            sent = self._held.popleft()
+            self._sender.submit(sent, sent.request, self._identity(sent.push))
 
     def _identity(self, push: Push) -> Identity:
         route = push.route
