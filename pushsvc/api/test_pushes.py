@@ -13,7 +13,7 @@ from pushsvc.api.answers import refusals
 from pushsvc.api.auth import CallingApp
 from pushsvc.api.devices import User
 from pushsvc.bootstrap import Service
-from pushsvc.trials import test_pushes
+from pushsvc.trials import Pasted, test_pushes
 
 EXAMPLE = {
     "pushes": [
@@ -39,20 +39,34 @@ EXAMPLE = {
 
 
 class NewTestPush(BaseModel):
-    """To all devices of a user, or to the one that has a token."""
+    """To all devices of a user, to the one that has a registered token, or to any token."""
 
     model_config = ConfigDict(
         extra="forbid",
         hide_input_in_errors=True,
         json_schema_extra={
             "examples": [
-                {"user": "alice", "kind": "message", "message": {"from": "bob", "body": "A test"}, "dry_run": True}
+                {"user": "alice", "kind": "message", "message": {"from": "bob", "body": "A test"}, "dry_run": True},
+                {"token": "a1" * 32, "platform": "ios", "appid": "com.example.chat", "environment": "sandbox"},
             ]
         },
     )
     user: Annotated[User | None, Field(description="Address or uid.")] = None
-    token: Annotated[str | None, Field(description="A registered device token; only its device is tried.")] = None
-    kind: Literal["message", "call", "call_cancelled", "silent"] = "message"
+    token: Annotated[
+        str | None,
+        Field(description="A registered token alone; any other with `platform`, `appid`, and `environment` or `voip`."),
+    ] = None
+    platform: Annotated[str | None, Field(description="ios, android or web: of a token that is not registered.")] = None
+    appid: Annotated[str | None, Field(description="Its bundle id, or package name.")] = None
+    environment: Annotated[
+        str | None,
+        Field(description="production or sandbox: of an APNs or PushKit token, for which it has no default."),
+    ] = None
+    voip: Annotated[bool, Field(description="It is a PushKit token; these look like any APNs token.")] = False
+    kind: Annotated[
+        Literal["message", "call", "call_cancelled", "silent"] | None,
+        Field(description="As in an event: message, and with `voip` call, where it is left out."),
+    ] = None
     message: Annotated[dict[str, Any], Field(description="As in an event.")] = {}
     expiry: Annotated[int | None, Field(description="As in an event, seconds.")] = None
     apns: Annotated[dict[str, Any] | None, Field(description="Raw overrides, as in an event.")] = None
@@ -78,9 +92,13 @@ def router(service: Service) -> APIRouter:
     )
     def test_push(new: NewTestPush, app_id: CallingApp) -> JSONResponse:
         """Synchronous and outside the stream: not retried, not recorded, no quiet window. Bearers and tokens in
-        request and answer are cut out."""
-        event = new.model_dump(exclude_none=True, exclude={"dry_run", "token", "user"})
-        done = test_pushes(service, app_id, user=new.user, token=new.token, event=event, dry_run=new.dry_run)
+        request and answer are cut out. A token need not be registered; nothing of it is stored."""
+        about = {"platform", "appid", "environment", "voip"}
+        event = new.model_dump(exclude_none=True, exclude={"dry_run", "token", "user", *about})
+        pasted = Pasted(**new.model_dump(include=about))
+        done = test_pushes(
+            service, app_id, user=new.user, token=new.token, pasted=pasted, event=event, dry_run=new.dry_run
+        )
         return JSONResponse({"pushes": [{**asdict(trial), "outcome": trial.outcome.name.lower()} for trial in done]})
 
     return routes

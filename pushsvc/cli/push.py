@@ -21,9 +21,15 @@ def push() -> None:
 @push.command()
 @app_option
 @click.option("--user", "named", help="All devices of this user: address, or uid where it is a number.")
-@click.option("--token", help="One registered device token, or @file.")
+@click.option("--token", help="One device token, or @file; one that is not registered with the four options below.")
+@click.option("--platform", type=click.Choice(["ios", "android", "web"]), help="Of a token that is not registered.")
+@click.option("--appid", help="Its bundle id, or package name.")
+@click.option("--environment", type=click.Choice(["production", "sandbox"]), help="Of an APNs or PushKit token.")
+@click.option("--voip", is_flag=True, help="It is a PushKit token.")
 @click.option("--token-id", type=int, help="One registered device token, by its id (pushsvc device list).")
-@click.option("--kind", type=click.Choice(["message", "call", "call_cancelled", "silent"]), default="message")
+@click.option(
+    "--kind", type=click.Choice(["message", "call", "call_cancelled", "silent"]), help="message; call with --voip."
+)
 @click.option("--from", "sender", default="pushsvc", show_default=True, help="Who it is from.")
 @click.option("--title", help="Title of the alert.")
 @click.option("--body", default="A test push", show_default=True, help="Text of the alert.")
@@ -34,7 +40,11 @@ def test(
     named: str | None,
     token: str | None,
     token_id: int | None,
-    kind: str,
+    platform: str | None,
+    appid: str | None,
+    environment: str | None,
+    voip: bool,
+    kind: str | None,
     dry_run: bool,
     as_json: bool,
     sender: str,
@@ -42,23 +52,25 @@ def test(
 ) -> None:
     """Send a push now and show the request as sent (secrets cut out), the answer, the outcome, its cause and its cure.
 
-    Exit code 0 when every provider took it, 1 when one did not.
+    A token need not be registered, and nothing of it is stored. Exit code 0 when every provider took it, 1 when one did
+    not.
     """
     from dataclasses import asdict
 
     from pushsvc.cli.failure import REFUSED
     from pushsvc.domain.outcome import Outcome
-    from pushsvc.trials import test_pushes
+    from pushsvc.trials import Pasted, test_pushes
 
     if sum(one is not None for one in (named, token, token_id)) != 1:
         raise click.UsageError("give one of --user, --token and --token-id.")
-    event: dict[str, Any] = {"kind": kind, "message": {"from": sender, **without_empty(texts)}}
+    event: dict[str, Any] = {**without_empty({"kind": kind}), "message": {"from": sender, **without_empty(texts)}}
     with service() as built:
         done = test_pushes(
             built,
             app_id,
             user=named_user(named) if named is not None else None,
             token=read_secret(token) if token is not None else token_id,
+            pasted=Pasted(platform, appid, environment, voip),
             event=event,
             dry_run=dry_run,
         )

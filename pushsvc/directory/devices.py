@@ -10,10 +10,11 @@ from pushsvc.directory.ports import DeviceStore, Registration, UserStore
 from pushsvc.directory.refused import BadValue, NotFound, no_app
 from pushsvc.directory.tokens import tokens_of
 from pushsvc.directory.users import checked_user, no_user
-from pushsvc.domain.device import Device, Environment, Platform
+from pushsvc.domain.device import Device, DeviceToken, Environment, Platform, TokenKind
 
 MAX_APPID = 255
 MAX_NAME = 255
+NOBODY = "nobody"  # stands for the user where a token belongs to none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +87,47 @@ class DeviceDirectory:
         for form in _forms(token) if isinstance(token, str) else (token,):
             device = device or self._store.with_token(app_id, form)
         if device is None:
-            raise NotFound("token", "the app has no such device token", "List the user's devices.")
+            cure = "List the user's devices. To test a token that is not registered, give its platform and appid too, "
+            raise NotFound("token", "the app has no such device token", f"{cure}and an APNs token's environment.")
         return device
+
+    def pasted(
+        self,
+        app_id: int,
+        token: str,
+        *,
+        platform: str | None,
+        appid: str | None,
+        environment: str | None,
+        voip: bool,
+    ) -> Device:
+        """Nobody's device with this one token, for a test push; its uid and ids are 0, and nothing is stored.
+
+        Whether it is an FCM token shows; a PushKit token looks like any of APNs, so `voip` tells. Raises BadValue.
+        """
+        if platform is None or appid is None:
+            missing = [name for name, given in (("platform", platform), ("appid", appid)) if given is None]
+            lacks = " and ".join(missing) + (" are" if len(missing) > 1 else " is")
+            cause = f"{lacks} missing, and the token is tested as one that is not registered"
+            raise BadValue(missing[0], cause, "Give platform and appid, or the token alone where it is registered.")
+        kind = {"voip_token" if voip else "push_token": token}
+        new = NewDevice(user=NOBODY, platform=platform, appid=appid, environment=environment, **kind)
+        try:
+            checked = _checked(app_id, new)
+        except BadValue as bad:
+            raise BadValue("token" if bad.prop in kind else bad.prop, bad.cause, bad.cure) from None
+        ((found, value),) = checked.tokens
+        one = DeviceToken(0, found, value, None if found is TokenKind.FCM else checked.environment, self._clock())
+        return Device(
+            app_id,
+            0,
+            "",
+            checked.platform,
+            checked.appid,
+            push_token=one if found is TokenKind.APNS else None,
+            voip_token=one if found is TokenKind.VOIP else None,
+            fcm_token=one if found is TokenKind.FCM else None,
+        )
 
     def remove(self, app_id: int, user: int | str, token: str | None = None) -> int:
         """Deletes one token of the user, or all; returns how many. Raises NotFound for a user who does not exist."""

@@ -101,6 +101,56 @@ def test_a_refusal_of_the_provider_is_the_result_of_a_test_push(
     assert one["cure"]
 
 
+def test_a_test_push_goes_to_a_token_that_nobody_has_registered_and_stores_nothing(
+    client: httpx.Client, simulator: Simulator
+) -> None:
+    key = simulator.authority.issue_apns_key("TEAM123456")
+    upload(client, f"AuthKey_{key.key_id}.p8", key.p8, team_id="TEAM123456")
+    account = simulator.authority.issue_service_account("chat")
+    upload(client, "chat.json", json.dumps(account.as_json()).encode())
+    apns = simulator.devices.apns("sandbox", TOPIC).token
+    voip = simulator.devices.apns("sandbox", f"{TOPIC}.voip").token
+    fcm = simulator.devices.fcm("chat", TOPIC).token
+    iphone = {"platform": "ios", "appid": TOPIC, "environment": "sandbox"}
+    for body, path, push_type in (
+        ({"token": apns.upper(), **iphone}, "/3/device/", "background"),
+        ({"token": voip, "voip": True, **iphone}, "/3/device/", "voip"),
+        ({"token": fcm, "platform": "ios", "appid": TOPIC}, "/v1/projects/chat/", None),
+        ({"token": fcm, "platform": "android", "appid": TOPIC}, "/v1/projects/chat/", None),
+    ):
+        answer = client.post("/v1/test-pushes", json=body)
+        assert answer.status_code == 200, answer.text
+        (one,) = answer.json()["pushes"]
+        assert (one["outcome"], one["sent"]) == ("accepted", True), one
+        assert path in one["request"]["url"]
+        assert one["request"]["headers"].get("apns-push-type") == push_type
+    assert client.post("/v1/test-pushes", json={"token": apns}).status_code == 404
+    assert client.get("/v1/records").json()["records"] == []
+
+
+@pytest.mark.parametrize(
+    ("more", "prop", "says"),
+    [
+        ({"platform": "ios"}, "appid", "appid is missing"),
+        ({"appid": TOPIC, "environment": "sandbox"}, "platform", "platform is missing"),
+        ({"voip": True}, "platform", "platform and appid are missing"),
+        ({"platform": "ios", "appid": TOPIC}, "environment", "no default"),
+        ({"platform": "ios", "appid": TOPIC, "voip": True}, "environment", "no default"),
+        ({"platform": "ios", "appid": TOPIC, "environment": "prod"}, "environment", "no such environment"),
+        ({"platform": "android", "appid": TOPIC}, "token", "an APNs token on the platform android"),
+        ({"platform": "phone", "appid": TOPIC}, "platform", "no such platform"),
+        ({"token": "short", "platform": "ios", "appid": TOPIC, "environment": "sandbox"}, "token", "64 to 200"),
+    ],
+)
+def test_what_is_missing_of_a_token_that_is_not_registered_is_named(
+    client: httpx.Client, more: dict[str, Any], prop: str, says: str
+) -> None:
+    answer = client.post("/v1/test-pushes", json={"token": "ab" * 32, **more})
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["properties"] == [prop]
+    assert says in answer.json()["cause"]
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [
@@ -109,6 +159,7 @@ def test_a_refusal_of_the_provider_is_the_result_of_a_test_push(
         ({"user": "nobody"}, 404),
         ({"token": "ab" * 32}, 404),
         ({"user": "alice", "kind": "shout"}, 400),
+        ({"user": "alice", "platform": "ios", "appid": TOPIC}, 400),
         ({"user": "alice", "message": {"bdy": "x"}}, 400),
         ({"user": "alice", "dryrun": True}, 400),
     ],

@@ -135,6 +135,20 @@ def test_a_device_is_registered_from_a_file_and_a_test_push_shows_everything(
     assert "error: user:" in run("push", "test", "--app", app_id, "--user", "alice", code=1)
 
 
+def test_a_token_that_is_not_registered_is_tested_with_what_has_to_be_known_of_it(
+    run: Run, app_id: str, p8: Path, simulator: Simulator
+) -> None:
+    run("credential", "upload", "--app", app_id, str(p8), "--team-id", "TEAM123456")
+    device = simulator.devices.apns("sandbox", "com.example.chat.voip")
+    push = ("push", "test", "--app", app_id, "--token", device.token)
+    assert "platform and appid" in run(*push, code=1)
+    push += ("--platform", "ios", "--appid", "com.example.chat", "--voip")
+    assert "error: environment: it is missing, and has no default" in run(*push, code=1)
+    (done,) = run(*push, "--environment", "sandbox", "--json")
+    assert (done["outcome"], done["request"]["headers"]["apns-push-type"]) == ("accepted", "voip")
+    assert "platform and appid" in run(*push[:6], code=1), "nothing was stored"
+
+
 def test_users_are_added_switched_listed_and_deleted(run: Run, app_id: str) -> None:
     (alice,) = run("user", "add", "--app", app_id, "alice", "--json")
     run("user", "switch", "--app", app_id, "alice", "off")
