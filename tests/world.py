@@ -4,6 +4,7 @@ import itertools
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,20 +87,21 @@ class World:
         return [request for request in self.simulator.requests(token=token) if request.site in sites]
 
 
-@pytest.fixture
-def world(simulator: Simulator, running_valkey: EmbeddedValkey, valkey: Valkey, tmp_path: Path) -> Iterator[World]:
-    ca = tmp_path / "ca.pem"
+@contextmanager
+def built(simulator: Simulator, valkey_url: str, folder: Path, **environ: str) -> Iterator[World]:
+    """A world with its data in `folder`; `environ` changes its config."""
+    ca = folder / "ca.pem"
     ca.write_bytes(simulator.ca_pem)
     environ = {
-        "PUSHSVC_DATA": str(tmp_path),
-        "PUSHSVC_VALKEY_URL": running_valkey.url,
+        "PUSHSVC_DATA": str(folder),
+        "PUSHSVC_VALKEY_URL": valkey_url,
         "PUSHSVC_APNS_PRODUCTION": f"127.0.0.1:{simulator.apns_production.port}",
         "PUSHSVC_APNS_SANDBOX": f"127.0.0.1:{simulator.apns_sandbox.port}",
         "PUSHSVC_FCM": f"127.0.0.1:{simulator.fcm.port}",
         "PUSHSVC_OAUTH": f"127.0.0.1:{simulator.oauth.port}",
         "PUSHSVC_PROVIDER_CA": str(ca),
         "PUSHSVC_ANSWER_TIMEOUT_S": "3",
-    }
+    } | environ
     service = bootstrap.build(Config.from_env(environ))
     migrate(service.database)
     app = service.apps.create("chat")[0].app.id
@@ -108,6 +110,14 @@ def world(simulator: Simulator, running_valkey: EmbeddedValkey, valkey: Valkey, 
     account = simulator.authority.issue_service_account(PROJECT)
     service.credentials.upload(app, json.dumps(account.as_json()).encode(), "chat.json")
     made = World(service, simulator, service.flow("test"), app, environ)
-    yield made
-    made.flow.close()
-    service.close()
+    try:
+        yield made
+    finally:
+        made.flow.close()
+        service.close()
+
+
+@pytest.fixture
+def world(simulator: Simulator, running_valkey: EmbeddedValkey, valkey: Valkey, tmp_path: Path) -> Iterator[World]:
+    with built(simulator, running_valkey.url, tmp_path) as made:
+        yield made

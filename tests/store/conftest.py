@@ -2,39 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from pushsvc.domain.app import Settings
 from pushsvc.store import Database, migrate
 from pushsvc.store.apps import Apps
-from tests.postgres import NoPostgres, cluster
+from tests.postgres import new_database, postgres
 
-_names = itertools.count(1)
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """The URL of a running cluster's first database; skips where there is none, unless in CI."""
-    try:
-        with cluster() as url:
-            yield url
-    except NoPostgres as error:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(str(error))
-
-
-def new_database(postgres: str) -> str:
-    name = f"test{next(_names)}"
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    return postgres.replace("/postgres?", f"/{name}?")
+__all__ = ["postgres"]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
