@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 
 from pushsvc.domain.app import App
 from pushsvc.domain.credential import Credential, CredentialKind
@@ -15,6 +16,7 @@ from pushsvc.domain.refusals import (
     APP_DISABLED,
     CERTIFICATE_EXPIRED,
     CERTIFICATE_NOT_YET_VALID,
+    CREDENTIAL_LOCKED,
     CREDENTIAL_PAUSED,
     MALFORMED_TOKEN,
     NO_CERTIFICATE_FOR_TYPE,
@@ -181,5 +183,11 @@ def _serves(
     if finding.not_before is not None and now < finding.not_before:
         return 4, CERTIFICATE_NOT_YET_VALID
     if credential.paused:
-        return 5, CREDENTIAL_PAUSED
+        return 5, _why_paused(credential)
     return 6, None
+
+
+def _why_paused(credential: Credential) -> Row:
+    """The row, with this credential and its own reason as the cause: what an operator looks for in a record."""
+    row, what = (CREDENTIAL_LOCKED, "cannot be opened") if credential.locked else (CREDENTIAL_PAUSED, "is paused")
+    return replace(row, cause=f"Credential {credential.id} {what}: {credential.paused}")

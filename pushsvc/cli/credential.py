@@ -9,7 +9,6 @@ import click
 
 from pushsvc.cli.session import (
     app_option,
-    at,
     json_option,
     print_json,
     print_table,
@@ -69,16 +68,20 @@ def upload(
 @app_option
 @json_option
 def list_(app_id: int, as_json: bool) -> None:
-    """List an app's credentials: what each is, what it serves, until when, whether it is paused."""
+    """List an app's credentials: what each is, what it serves, until when, whether it is paused or cannot be opened."""
     with service() as built:
-        found = built.credentials.of(app_id)
+        built.apps.get(app_id)
+        found = [(one, built.credentials.locked(one)) for one in built.credentials.of(app_id)]
     if as_json:
-        print_json([_dict(one) for one in found])
+        print_json([{**_dict(one), "locked": locked} for one, locked in found])
         return
-    rows = [
-        (one.id, one.finding.kind.value, one.finding.summary, at(one.finding.not_after), one.paused) for one in found
-    ]
-    print_table(("id", "kind", "what it is", "until", "paused"), rows, "the app has no credential")
+    rows = [(one.id, one.finding.kind.value, one.finding.summary, _state(one.paused, locked)) for one, locked in found]
+    print_table(("id", "kind", "what it is", "state"), rows, "the app has no credential")
+
+
+def _state(paused: str, locked: str) -> str:
+    told = [f"paused: {paused}"] if paused else []
+    return "; ".join([*told, f"cannot be opened: {locked}"] if locked else told) or "in use"
 
 
 def _dict(stored: StoredCredential) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import Protocol
 
 from pushsvc.directory.announce import announce
-from pushsvc.directory.ports import CredentialStore, StoredCredential, Vault, Versions
+from pushsvc.directory.ports import CredentialStore, StoredCredential, Vault, VaultError, Versions
 from pushsvc.directory.refused import NotFound, no_app
 from pushsvc.domain.credential import BadCredential, Credential, Finding
 
@@ -67,6 +67,14 @@ class CredentialDirectory:
     def opened(self, stored: StoredCredential) -> Credential:
         """The credential with its secret; raises VaultError."""
         return opened(self._vault, stored)
+
+    def locked(self, stored: StoredCredential) -> str:
+        """Why the vault of this process cannot open it; empty where it can."""
+        try:
+            opened(self._vault, stored)
+        except VaultError as error:
+            return f"{error}. {error.cure}"
+        return ""
 
     def delete(self, app_id: int, credential_id: int) -> None:
         """Raises NotFound."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +12,8 @@ from pushsvc.directory.credentials import opened
 from pushsvc.directory.ports import AppStore, CredentialStore, StoredCredential, Vault, VaultError, Versions
 from pushsvc.domain.app import App
 from pushsvc.domain.credential import Credential
+
+log = logging.getLogger("pushsvc.directory")
 
 CHECK_EVERY_S = 0.25  # how long a change may go unseen; one small round trip to Valkey
 MAX_AGE_S = 9.5  # when a snapshot is read again though no change was announced: an announcement can be lost
@@ -81,4 +84,7 @@ class Snapshots:
         try:
             return opened(self._vault, stored)
         except VaultError as error:
-            return Credential(stored.id, stored.app_id, stored.finding, b"", stored.paused or f"{error}. {error.cure}")
+            why = f"{error}. {error.cure}"
+            log.warning("credential %d of app %d cannot be opened: %s", stored.id, stored.app_id, why)
+            locked = not stored.paused
+            return Credential(stored.id, stored.app_id, stored.finding, b"", stored.paused or why, locked)

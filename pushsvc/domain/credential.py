@@ -45,6 +45,7 @@ class Credential:
     finding: Finding
     secret: bytes = field(repr=False)
     paused: str = ""  # why it is not used for now; "" when it is
+    locked: bool = False  # the vault could not open it; `paused` says why, and `secret` is empty
 
     @property
     def identity(self) -> str:

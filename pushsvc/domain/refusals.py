@@ -49,6 +49,15 @@ CREDENTIAL_PAUSED = Row(
     "Every credential that could serve this push is paused, by hand or after the provider refused it repeatedly.",
     "Look up why it was paused, mend that, and resume the credential or upload a new one.",
 )
+CREDENTIAL_LOCKED = Row(
+    "local",
+    None,
+    "CredentialLocked",
+    Outcome.DISABLED,
+    Action.TELL_OPERATOR,
+    "The credential that could serve this push cannot be decrypted with the worker's vault keys.",
+    "Give every worker the key that it was encrypted with (PUSHSVC_VAULT_KEYS, or vault.key), or upload it again.",
+)
 CERTIFICATE_EXPIRED = Row(
     "local",
     None,
@@ -218,6 +227,7 @@ LOCAL_ROWS = (
     APP_DISABLED,
     PUSH_DISABLED,
     CREDENTIAL_PAUSED,
+    CREDENTIAL_LOCKED,
     CERTIFICATE_EXPIRED,
     CERTIFICATE_NOT_YET_VALID,
     CERTIFICATE_UNREADABLE,

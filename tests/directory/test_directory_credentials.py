@@ -123,7 +123,13 @@ def test_a_sealed_secret_does_not_open_in_another_app_s_row(directory: Directory
 
 
 def test_keys_are_rotated_over_all_rows_and_then_the_old_one_can_go(
-    directory: Directory, valkey: Valkey, keys: str, app_id: int, p8: bytes, service_account: bytes
+    directory: Directory,
+    valkey: Valkey,
+    keys: str,
+    app_id: int,
+    p8: bytes,
+    service_account: bytes,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     directory.credentials.upload(app_id, p8, team_id="TEAM123456", key_id="ABCDE12345")
     directory.credentials.upload(app_id, service_account)
@@ -136,6 +142,11 @@ def test_keys_are_rotated_over_all_rows_and_then_the_old_one_can_go(
     assert opened[0] == p8
     (lost, _) = directory.snapshots.get([app_id])[app_id].credentials
     assert "PUSHSVC_VAULT_KEYS" in lost.paused
+    assert lost.locked
+    assert f"credential {lost.id} of app {app_id} cannot be opened: the key" in caplog.text
+    (stored, _) = directory.credentials.of(app_id)
+    assert "PUSHSVC_VAULT_KEYS" in directory.credentials.locked(stored)
+    assert only_new.credentials.locked(stored) == ""
 
 
 def test_another_process_sees_every_change_at_its_next_look(

@@ -4,12 +4,15 @@ import subprocess
 import sys
 import textwrap
 import time
+from email.utils import formatdate, parsedate_to_datetime
 
 from world import BUNDLE, World
 
 from pushsvc.domain.outcome import Outcome
+from pushsvc.store.credentials import Credentials
 from pushsvc.stream.dead import DeadLetters
 from pushsvc.stream.figures import figures
+from pushsvc.vault import Vault, new_key
 
 
 def outcomes(records: list) -> list[Outcome]:
@@ -115,6 +118,17 @@ def test_a_retry_waits_for_retry_after_and_survives_the_worker(world: World) -> 
     assert second.apns_id == first.apns_id
 
 
+def test_a_retry_waits_for_a_retry_after_that_is_a_date(world: World) -> None:
+    token = world.iphone("ada")
+    date = formatdate(time.time() + 3, usegmt=True)  # whole seconds: two at least are left of it
+    world.simulator.faults.add("reason", token=token, times=1, reason="ServiceUnavailable", retry_after=date)
+    event = world.event("ada")
+    world.send(event)
+    world.run(lambda: outcomes(world.records(event)) == [Outcome.ACCEPTED])
+    first, second = world.arrived(token)
+    assert second.at >= parsedate_to_datetime(date).timestamp() - 0.5 > first.at
+
+
 def test_a_retry_never_goes_beyond_the_expiry(world: World) -> None:
     token = world.iphone("ada")
     world.simulator.faults.add("reason", token=token, reason="TooManyRequests", retry_after=600)
@@ -193,8 +207,28 @@ def test_a_credential_is_paused_after_repeated_refusals_and_not_after_one(world:
     assert world.service.credentials.of(world.app)[0].paused
     time.sleep(0.3)
     asked = len(world.arrived(token))
-    assert world.push("ada")[0].response_code == 902
+    (refused,) = world.push("ada")
+    assert (refused.response_code, refused.reason) == (902, "CredentialPaused")
+    assert "the key is revoked" in refused.cause, "the record says why it was paused"
     assert len(world.arrived(token)) == asked
+
+
+def test_a_record_says_why_a_credential_is_not_used_by_hand_or_for_want_of_its_vault_key(world: World) -> None:
+    world.iphone("ada")
+    stored = world.service.credentials.of(world.app)[0]
+    world.service.credentials.pause_by_hand(world.app, stored.id, "key leaked")
+    time.sleep(0.3)
+    (paused,) = world.push("ada")
+    assert (paused.response_code, paused.cause) == (902, f"Credential {stored.id} is paused: key leaked")
+    world.service.credentials.resume(world.app, stored.id)
+    other = Vault(new_key())
+    sealed = other.seal(b"what it was", f"credential of app {world.app}: {stored.finding.fingerprint}")
+    assert Credentials(world.service.database).reseal(stored.id, stored.sealed, sealed)
+    world.settings(sound="ping.caf")
+    (locked,) = world.push("ada")
+    assert (locked.response_code, locked.reason) == (902, "CredentialLocked")
+    assert "is not among the vault's keys" in locked.cause
+    assert "PUSHSVC_VAULT_KEYS" in locked.cure
 
 
 def test_a_burst_of_refusals_with_one_cause_does_not_pause_the_credential(world: World) -> None:
