@@ -55,7 +55,7 @@ KINDS = {
         _kind(
             "reason",
             REQUEST,
-            "This reason (APNs), errorCode or envelope (FCM), error (OAuth); retry_after becomes a header.",
+            "This reason (APNs), code or envelope (FCM), error (OAuth); retry_after (seconds or a date): a header.",
             reason="InternalServerError",
             status=None,
             retry_after=None,

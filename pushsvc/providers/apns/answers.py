@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import msgspec
@@ -44,7 +46,7 @@ def read(push: Push, answer: Answer) -> Verdict:
         row = row_of(known, push) if known else _unknown(answer.status)
     else:
         row = row_of(reason, push) if reason in _BY_REASON else _unknown(answer.status)
-    return Verdict(row, answer.status, reason, timestamp, retry_after_s(answer))
+    return Verdict(row, answer.status, reason, timestamp, retry_after_s(answer, push.now))
 
 
 def row_of(reason: str, push: Push) -> Row:
@@ -57,10 +59,29 @@ def row_of(reason: str, push: Push) -> Row:
     return rows[1] if push.route.environment is Environment.SANDBOX else rows[0]
 
 
-def retry_after_s(answer: PushResponse) -> float | None:
-    """The seconds of a Retry-After header; a date is not read, since that needs a clock and nobody sends one here."""
+def retry_after_s(answer: PushResponse, now: float) -> float | None:
+    """The seconds to wait that a Retry-After header asks for; None where there is none that can be read.
+
+    A date counts from the answer's own Date, so that the two clocks need not agree, or else from `now`, our own.
+    https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3
+    """
     value = (answer.header("retry-after") or "").strip()
-    return float(value) if value.isascii() and value.isdigit() and len(value) <= 9 else None
+    if value.isascii() and value.isdigit():
+        return float(value) if len(value) <= 9 else None
+    at = _http_date(value)
+    if at is None:
+        return None
+    asked_at = _http_date(answer.header("date") or "")
+    return max(0.0, at - (now if asked_at is None else asked_at))
+
+
+def _http_date(value: str) -> float | None:
+    """UNIX seconds of any of the three forms of RFC 9110 (5.6.7); all are in UTC, whether they say so or not."""
+    try:
+        found = parsedate_to_datetime(value)
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
 
 
 def json_object(body: bytes) -> dict[str, Any]:

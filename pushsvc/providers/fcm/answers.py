@@ -76,10 +76,10 @@ def read(push: Push, answer: Answer) -> Verdict:
         return _ACCEPTED
     error = _error(answer)
     row, reason = _row(push, answer.status, error)
-    return Verdict(row, answer.status, reason, None, apns.retry_after_s(answer))
+    return Verdict(row, answer.status, reason, None, apns.retry_after_s(answer, push.now))
 
 
-def read_oauth(answer: Answer) -> Verdict:
+def read_oauth(answer: Answer, now: float) -> Verdict:
     """The verdict on an answer of the token server that gave no token."""
     if isinstance(answer, TransportFailure):
         return read_failure(answer)
@@ -92,7 +92,7 @@ def read_oauth(answer: Answer) -> Verdict:
         row = OAUTH_FAULT
     else:
         row = _BY_OAUTH_ERROR.get(reason, OAUTH_REFUSAL)
-    return Verdict(row, answer.status, reason or row.reason, None, apns.retry_after_s(answer))
+    return Verdict(row, answer.status, reason or row.reason, None, apns.retry_after_s(answer, now))
 
 
 def _row(push: Push, status: int, error: _Error) -> tuple[Row, str]:

@@ -90,7 +90,7 @@ def read_token(answer: Answer, now: float) -> Bearer | Verdict:
         token, lives_s = found.get("access_token"), found.get("expires_in")
         if isinstance(token, str) and token.isascii() and token.isprintable() and token and isinstance(lives_s, int):
             return Bearer(token, now + lives_s - min(RENEW_EARLY_S, lives_s / 2))
-    return read_oauth(answer)
+    return read_oauth(answer, now)
 
 
 @lru_cache(maxsize=64)
