@@ -79,7 +79,7 @@ VARIABLES = (
     Variable("PUSHSVC_MARKS_KEPT_S", "86400", "Seconds for which a repeated event id is recognised."),
     Variable("PUSHSVC_RECORDS_KEPT_DAYS", "30", "Days for which outcomes are kept."),
     Variable("PUSHSVC_LOG_LEVEL", "info", "debug, info, warning or error."),
-    Variable("PUSHSVC_LOG_FORMAT", "json", "json or text."),
+    Variable("PUSHSVC_LOG_FORMAT", "", "json or text; empty: text where standard error is a terminal, else json."),
 )
 
 
@@ -167,7 +167,9 @@ class Config:
             log_level=_one_of(
                 "PUSHSVC_LOG_LEVEL", get["PUSHSVC_LOG_LEVEL"].lower(), ("debug", "info", "warning", "error")
             ),
-            log_format=_one_of("PUSHSVC_LOG_FORMAT", get["PUSHSVC_LOG_FORMAT"], ("json", "text")),
+            log_format=_one_of("PUSHSVC_LOG_FORMAT", get["PUSHSVC_LOG_FORMAT"], ("json", "text"))
+            if get["PUSHSVC_LOG_FORMAT"]
+            else "",
         )
 
 

@@ -94,9 +94,14 @@ class TextFormatter(logging.Formatter):
 
 
 def configure_logging(level: str, form: str, stream: TextIO | None = None) -> None:
-    """Sends every logger of the process to `stream` (standard error when None) as json or text."""
-    handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
+    """Sends every logger of the process to `stream` (standard error when None).
+
+    `form` is json or text; "": text where the stream is a terminal, else json.
+    """
+    stream = stream or sys.stderr
+    handler = logging.StreamHandler(stream)
+    as_text = form == "text" or (not form and stream.isatty())
+    handler.setFormatter(TextFormatter() if as_text else JsonFormatter())
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)
@@ -105,6 +110,7 @@ def configure_logging(level: str, form: str, stream: TextIO | None = None) -> No
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every URL at info, and APNs paths hold tokens
     logging.getLogger("httpcore").setLevel(logging.WARNING)
     logging.getLogger("hpack").setLevel(logging.WARNING)  # logs header values at debug
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # a line for each plugin at every start
 
 
 class Metrics:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import ssl
 import sys
+import warnings
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from celery import Celery, signals
+from celery.exceptions import SecurityWarning
 
 from pushsvc.config import BadConfig, Config
 from pushsvc.stream.valkey import client_url
@@ -31,6 +33,12 @@ def configure(sender: Any, **_: Any) -> None:
         print(f"error: config: {error}", file=sys.stderr)
         raise SystemExit(EX_CONFIG) from None
     sender.config_from_object(settings(config))
+
+
+@signals.celeryd_init.connect
+def without_warning_of_root(**_: Any) -> None:
+    """Celery warns root of what pickled messages could do; JSON is all that is accepted here."""
+    warnings.filterwarnings("ignore", category=SecurityWarning)
 
 
 @signals.setup_logging.connect

@@ -23,6 +23,9 @@ def configure(config: Config) -> None:
     configure_logging(config.log_level, config.log_format)
     for name in (CONSUMER, *TELLS_ARGUMENTS):
         logging.getLogger(name).addFilter(without_content)
+    if config.log_level != "debug":  # a line for each task received and ended; our own tasks say what they did
+        for name in TELLS_ARGUMENTS:
+            logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def without_content(record: logging.LogRecord) -> bool:

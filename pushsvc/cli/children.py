@@ -27,7 +27,7 @@ class Child:
     command: Sequence[str]
     environ: Mapping[str, str]
     stop_s: float  # how long it may take to stop after SIGTERM
-    output: BinaryIO | None = None  # where both its streams go; None: where ours go
+    output: BinaryIO | None = None  # where both its streams go; None: errors where ours go, the rest nowhere
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     deaths: int = 0
@@ -91,7 +91,7 @@ class Children:
                 child.command,
                 env=dict(child.environ),
                 stdin=subprocess.DEVNULL,
-                stdout=child.output,
+                stdout=subprocess.DEVNULL if child.output is None else child.output,
                 stderr=child.output,
                 start_new_session=True,  # Ctrl-C reaches us alone, and we stop them in order
                 preexec_fn=_die_with_parent(os.getpid()),

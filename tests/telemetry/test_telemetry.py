@@ -3,6 +3,9 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -195,3 +198,24 @@ def test_formatters_keep_percent_signs_of_arguments() -> None:
     line = logging.LogRecord("x", logging.INFO, "f", 1, "%s", ("100%d",), None)
     assert json.loads(JsonFormatter().format(line))["message"] == "100%d"
     assert TextFormatter().format(line).endswith("100%d")
+
+
+def test_logs_are_text_on_a_terminal_and_json_elsewhere_unless_the_config_says() -> None:
+    program = (
+        "import logging, sys; from pushsvc.telemetry import configure_logging; configure_logging('info', sys.argv[1]); "
+        "logging.getLogger('alembic.runtime.plugins').info('setup plugin'); logging.getLogger('pushsvc').info('hello')"
+    )
+
+    def written(form: str, ends: tuple[int, int]) -> str:
+        ours, theirs = ends
+        subprocess.run([sys.executable, "-c", program, form], stderr=theirs, check=True, timeout=30)
+        out = os.read(ours, 65_536).decode()
+        os.close(ours)
+        os.close(theirs)
+        assert "setup plugin" not in out
+        return out.rstrip()
+
+    assert written("", os.openpty()).endswith("info    hello")
+    assert json.loads(written("json", os.openpty()))["message"] == "hello"
+    assert json.loads(written("", os.pipe()))["message"] == "hello"
+    assert written("text", os.pipe()).endswith("info    hello")

@@ -34,7 +34,7 @@ def test_the_python_of_the_page_brings_an_event_to_the_worker(
     service = bootstrap.build(Config.from_env(environ))
     migrate(service.database)
     assert service.apps.create("chat")[0].app.id == 1  # the app of the snippets
-    worker(app="workers.app", **environ)
+    one = worker(app="workers.app", **environ)
     row = next(line for line in EVENTS.splitlines() if line.startswith("| of `pushsvc up` |"))
     url = row.split(" | ")[column].strip("`| ").replace("/srv/pushsvc-data/valkey.sock", str(running_valkey.socket))
     program = snippet(section)
@@ -43,4 +43,6 @@ def test_the_python_of_the_page_brings_an_event_to_the_worker(
     for event_id in ids:
         records = until(lambda event_id=event_id: service.journal.of_event(1, event_id))
         assert [record.outcome for record in records] == [Outcome.NO_DEVICE]
+    for noise in ("SecurityWarning", "superuser", "pushsvc.dispatch["):  # what Celery says of itself and its tasks
+        assert noise not in one.log
     service.close()
