@@ -13,7 +13,7 @@ from msgspec import structs
 
 from pushsvc.dispatch.courier import Courier, Delivery
 from pushsvc.dispatch.inbox import Inbox
-from pushsvc.dispatch.ledger import WAKE, Ledger
+from pushsvc.dispatch.ledger import Ledger
 from pushsvc.dispatch.plan import Launch, Planned, Refused, plan
 from pushsvc.dispatch.ports import (
     Again,
@@ -147,7 +147,7 @@ class Flow:
         now = self._clock()
         self._write_at = self._write_at or now + WRITE_AFTER_S
         if len(self._ledger) >= WRITE_COUNT or now >= self._write_at or not self._courier.in_flight:
-            self._ledger.write(now)
+            self._ledger.write()
             self._write_at = 0.0
             self._telemetry.gauge("in_flight", self._courier.in_flight)
 
@@ -236,7 +236,7 @@ class Flow:
         if until >= event.deadline:
             self._ledger.ended(event, of_superseded(event, launch.again, push.id, QUIET_WINDOW, now))
         else:
-            due_id = f"{WAKE}{event.app}:{push.route.token.id}"
+            due_id = f"wake:{event.app}:{push.route.token.id}"  # the device's: a newer event takes its place
             due = Due(due_id, until, Lane.MESSAGES, _for_one(event, launch.again), launch.again)
             self._ledger.later(of_waiting(push, launch.again, until, now), due)
         self._one_less(open_)

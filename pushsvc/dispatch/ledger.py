@@ -5,18 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pushsvc.dispatch.ports import Changes, Credentials, Devices, Due, Entry, Journal, Stream, Telemetry
-from pushsvc.dispatch.records import of_superseded
-from pushsvc.domain import event as events
 from pushsvc.domain.credential import Credential
 from pushsvc.domain.device import DeviceToken, Environment
 from pushsvc.domain.event import Event
-from pushsvc.domain.push import push_id
 from pushsvc.domain.record import Record
-from pushsvc.domain.refusals import QUIET_WINDOW
-
-WAKE = (
-    "wake:"  # begins the due id of a trailing wake-up; the rest names the device token, so that a newer one displaces
-)
 
 
 class Ledger:
@@ -69,7 +61,7 @@ class Ledger:
     def pause(self, credential: Credential, reason: str) -> None:
         self._learnt.append(lambda: self._credentials.pause(credential.id, credential.finding.fingerprint, reason))
 
-    def write(self, now: float) -> None:
+    def write(self) -> None:
         """Raises StoreUnavailable or StreamUnavailable with everything still noted; call again."""
         while self._learnt:
             self._learnt[0]()
@@ -78,23 +70,13 @@ class Ledger:
             self._journal.record(self._records)
         changes, self._changes = self._changes, Changes()
         try:
-            displaced = self._stream.apply(changes) if changes else []
+            if changes:
+                self._stream.apply(changes)
         except BaseException:
             self._changes = changes
             raise
         self._records = []
-        for due in displaced:
-            self._superseded(due, now)
 
     def _note(self, record: Record) -> None:
         self._records.append(record)
         self._telemetry.settled(record)
-
-    def _superseded(self, due: Due, now: float) -> None:
-        """A newer wake-up has taken this one's place at the end of the quiet window."""
-        if not due.id.startswith(WAKE):
-            return  # the same push, noted twice after a crash
-        event = events.decode(due.raw)
-        again = due.again
-        push = push_id(event.app, event.id, again.token_id)
-        self.ended(event, of_superseded(event, again, push, QUIET_WINDOW, now))

@@ -18,7 +18,7 @@ from pushsvc.domain.device import Device
 from pushsvc.domain.event import MAX_EXPIRY_S, Event
 from pushsvc.domain.outcome import Row
 from pushsvc.domain.push import Push, Refusal, push_id
-from pushsvc.domain.refusals import EXPIRED, NO_DEVICE, ONLINE_ONLY, UNKNOWN_APP
+from pushsvc.domain.refusals import EXPIRED, NO_DEVICE, ONLINE_ONLY, QUIET_WINDOW, UNKNOWN_APP
 from pushsvc.routing import route
 
 CALL_RINGS_S = 60  # a call whose producer gave no expiry: nobody rings longer, and a phone must not ring for nobody
@@ -68,6 +68,8 @@ def plan(
     """
     whole = again or Again(0, 0, recipient, 1, enqueued_at)
     row = _not_to_be_sent(event, app, now)
+    if whole.superseded:
+        row = QUIET_WINDOW
     if row is not None or app is None:
         return [_refused(event, row or UNKNOWN_APP, whole)]
     out: list[Planned] = []

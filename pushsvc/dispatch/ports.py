@@ -37,6 +37,7 @@ class Again(Struct, frozen=True, omit_defaults=True):
     refused_by: Environment | None = None  # the environment that has refused the token already
     at_once: int = 0  # immediate retries used up
     renewed: bool = False  # the bearer was renewed for this push already
+    superseded: bool = False  # a newer wake-up has taken its place: it only has to be recorded
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,10 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """Something to be put on its lane at `at` (UNIX seconds). The same `id` replaces what waited under it."""
+    """Something to be put on its lane at `at` (UNIX seconds). The same `id` replaces what waited under it.
+
+    An id that begins with `wake:` names a device's one trailing wake-up, and what it replaces comes back as superseded.
+    """
 
     id: str
     at: float
@@ -108,8 +112,8 @@ class Stream(Protocol):
         """One round trip for all; an entry that is the first of its event takes the event for itself."""
         ...
 
-    def apply(self, changes: Changes) -> list[Due]:
-        """One atomic round trip; returns what was displaced by a Due of the same id."""
+    def apply(self, changes: Changes) -> None:
+        """One atomic round trip. A trailing wake-up that another displaces comes back as superseded."""
         ...
 
     def bury(self, entry: Entry, reason: str) -> None:
@@ -129,9 +133,12 @@ class StreamUnavailable(Exception):
     """The stream cannot be reached, or cannot keep more; nothing was taken. `cure` is for the operator."""
 
     def __init__(self, cause: str, cure: str) -> None:
-        super().__init__(cause)
+        super().__init__(cause, cure)  # both, so that it can be pickled: Celery does
         self.cause = cause
         self.cure = cure
+
+    def __str__(self) -> str:
+        return self.cause
 
 
 class Windows(Protocol):

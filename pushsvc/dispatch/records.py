@@ -93,4 +93,3 @@ def _unsent(event: Event, again: Again, push_id: str, row: Row, now: float) -> R
         enqueued_at=again.enqueued_at,
         answered_at=now,
     )
-

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from pushsvc.dispatch.ports import Again, Due, Lane
+from pushsvc.dispatch.ports import Due
 from pushsvc.stream import keys
 from pushsvc.stream.valkey import Script, Valkey
 
@@ -35,8 +35,3 @@ def release(valkey: Valkey, now: float, count: int) -> int:
 def payload(due: Due) -> bytes:
     """Three lines: the lane, the Again as JSON, the event's JSON (the last, so it may hold anything)."""
     return b"\n".join((due.lane.value.encode(), msgspec.json.encode(due.again), due.raw))
-
-
-def from_payload(due_id: str, at: float, stored: bytes) -> Due:
-    lane, again, raw = stored.split(b"\n", 2)
-    return Due(due_id, at, Lane(lane.decode()), raw, msgspec.json.decode(again, type=Again))

@@ -1,6 +1,7 @@
 """The event stream on Valkey: append, read, take over, settle. Two lanes, one consumer group, no early acknowledgement.
 
-An entry has the field `event` (an event's JSON) and, where it goes out again, `again` (JSON, ours alone).
+An entry has the field `event` (an event's JSON) and, where it goes out again, `again` (JSON, ours alone); `superseded`
+stands beside it where a newer one has taken its place in the due set.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from typing import Any
 
 import msgspec
 import redis
+from msgspec import structs
 
-from pushsvc.dispatch.ports import SUSPECT_DELIVERIES, Again, Changes, Due, Entry, Lane, Mark, StreamUnavailable
+from pushsvc.dispatch.ports import SUSPECT_DELIVERIES, Again, Changes, Entry, Lane, Mark, StreamUnavailable
 from pushsvc.domain import event as events
 from pushsvc.domain.event import Event
 from pushsvc.stream import due, keys
@@ -60,12 +62,15 @@ for lane = 1, 2 do
     left = left - #ids
   end
 end
-local displaced = {}
 for _ = 1, tonumber(take()) do
   local id, when, payload = take(), take(), take()
   local old = redis.call('HGET', KEYS[4], id)
-  if old and old ~= payload then
-    displaced[#displaced + 1] = {id, redis.call('ZSCORE', KEYS[3], id) or when, old}
+  if old and old ~= payload and string.sub(id, 1, 5) == 'wake:' then
+    local a = string.find(old, '\\n', 1, true)
+    local b = string.find(old, '\\n', a + 1, true)
+    local lane = string.sub(old, 1, a - 1) == 'calls' and KEYS[1] or KEYS[2]
+    local again = string.sub(old, a + 1, b - 1)
+    redis.call('XADD', lane, '*', 'event', string.sub(old, b + 1), 'again', again, 'superseded', '1')
   end
   redis.call('ZADD', KEYS[3], when, id)
   redis.call('HSET', KEYS[4], id, payload)
@@ -74,7 +79,7 @@ for i = 5, #KEYS do
   redis.call('HSET', KEYS[i], take(), 1)
   redis.call('EXPIRE', KEYS[i], ARGV[2])
 end
-return displaced
+return 1
 """)
 
 # KEYS: lane, heartbeat of the other. ARGV: group, from, to, count, from how many deliveries on an entry is taken over
@@ -263,11 +268,11 @@ class ValkeyStream:
         self._heartbeat.beat()
         return marks(self._valkey, entries, self._kept_s)
 
-    def apply(self, changes: Changes) -> list[Due]:
-        """One atomic round trip; returns what was displaced by a Due of the same id. Repeating it does no harm."""
+    def apply(self, changes: Changes) -> None:
+        """One atomic round trip; repeating it does no harm. A Due displaced by another comes back as superseded."""
         self._heartbeat.beat()
         if not changes:
-            return []
+            return
         arguments: list[Argument] = [keys.GROUP, self._kept_s]
         for lane in Lane:
             ids = [entry.id for entry in changes.done if entry.lane is lane]
@@ -277,11 +282,8 @@ class ValkeyStream:
             arguments += (one.id, repr(one.at), due.payload(one))
         arguments += (token_id for _, token_id in changes.marks)
         names = (keys.CALLS, keys.MESSAGES, keys.DUE, keys.DUE_ENTRIES)
-        rows = self._valkey.run(
-            _APPLY, (*names, *(keys.mark(event.app, event.id) for event, _ in changes.marks)), arguments
-        )
+        self._valkey.run(_APPLY, (*names, *(keys.mark(event.app, event.id) for event, _ in changes.marks)), arguments)
         self._held -= {(entry.lane, entry.id) for entry in changes.done}
-        return [due.from_payload(row[0].decode(), float(row[1]), row[2]) for row in rows]
 
     def bury(self, entry: Entry, reason: str) -> None:
         """Moves an entry to the dead-letter stream with the reason (about 10 000 are kept)."""
@@ -314,4 +316,6 @@ def _entry(lane: Lane, entry_id: bytes, fields: Mapping[bytes, bytes], deliverie
             again = msgspec.json.decode(fields[b"again"], type=Again)
         except (msgspec.MsgspecError, UnicodeError):
             raw = b""
+    if again is not None and b"superseded" in fields:
+        again = structs.replace(again, superseded=True)
     return Entry(entry_id.decode(), lane, raw, again, deliveries)

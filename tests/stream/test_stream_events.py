@@ -2,6 +2,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from msgspec.structs import replace
 from streams import event, stream
 
 from pushsvc.dispatch.ports import Again, Changes, Due, Lane, Mark, StreamUnavailable
@@ -23,7 +24,7 @@ def test_an_appended_event_is_read_once_and_gone_when_done(valkey: Valkey):
     assert ids(found) == ["b", "a"]
     assert [(e.lane, e.deliveries, e.again) for e in found] == [(Lane.CALLS, 1, None), (Lane.MESSAGES, 1, None)]
     assert one.read(10, 0) == []
-    assert one.apply(Changes(done=found)) == []
+    one.apply(Changes(done=found))
     assert valkey.call("XLEN", keys.CALLS) == valkey.call("XLEN", keys.MESSAGES) == 0
     one.close()
 
@@ -177,15 +178,28 @@ def test_due_pushes_are_released_in_the_order_of_their_time_and_no_more_than_ask
     one.close()
 
 
-def test_a_due_push_of_the_same_id_displaces_the_older_one_and_returns_it(valkey: Valkey):
+def test_a_trailing_wake_up_displaces_the_older_one_which_comes_back_as_superseded(valkey: Valkey):
     one = stream(valkey)
-    old = Due("q:7", 20.5, Lane.MESSAGES, b'{"text":"line\\n"}', AGAIN)
-    new = Due("q:7", 21.0, Lane.CALLS, events.encode(event("new", Kind.CALL)), AGAIN)
-    assert one.apply(Changes(due=[old])) == []
-    assert one.apply(Changes(due=[new])) == [old]
-    assert one.apply(Changes(due=[new])) == [], "repeated after a lost answer"
+    old = Due("wake:7", 20.5, Lane.MESSAGES, b'{"text":"line\\n"}', AGAIN)
+    new = Due("wake:7", 21.0, Lane.CALLS, events.encode(event("new", Kind.CALL)), AGAIN)
+    one.apply(Changes(due=[old]))
+    assert one.read(10, 0) == []
+    one.apply(Changes(due=[new]))
+    one.apply(Changes(due=[new]))  # repeated after a lost answer
+    displaced = one.read(10, 0)
+    assert [(entry.raw, entry.again) for entry in displaced] == [(old.raw, replace(old.again, superseded=True))]
     assert one.release_due(30.0, 10) == 1
     assert [(e.lane, e.raw) for e in one.read(10, 0)] == [(Lane.CALLS, new.raw)]
+    one.close()
+
+
+def test_a_retry_of_the_same_push_takes_the_older_one_s_place_in_silence(valkey: Valkey):
+    one = stream(valkey)
+    one.apply(Changes(due=[Due("p", 20.5, Lane.MESSAGES, b"{}", AGAIN)]))
+    one.apply(Changes(due=[Due("p", 21.0, Lane.MESSAGES, b'{"a":1}', AGAIN)]))
+    assert one.read(10, 0) == []
+    assert one.release_due(30.0, 10) == 1
+    assert [entry.raw for entry in one.read(10, 0)] == [b'{"a":1}']
     one.close()
 
 
