@@ -135,7 +135,8 @@ class Courier:
     def poll(self, timeout_s: float) -> list[Delivery]:
         """What has ended, as soon as there is any, or nothing after `timeout_s`."""
         if self._fetches:
-            self._fetch()
+            with suppress(StreamUnavailable):  # the answers of pushes under way are taken all the same
+                self._fetch()
             timeout_s = min(timeout_s, 0.02)
         done, self._refused = self._refused, []
         for sent, answer in self._sender.poll(0 if done else timeout_s):

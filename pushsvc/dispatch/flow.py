@@ -158,9 +158,7 @@ class Flow:
         if not self._inbox.slice:
             return
         now = self._clock()
-        read = sorted(
-            self._inbox.slice, key=lambda item: not item[1].is_call
-        )  # a call on the wrong lane goes first too
+        read = sorted(self._inbox.slice, key=lambda item: not item[1].is_call)  # also a call on the wrong lane
         marks = self._stream.marks(read)
         slice_ = [(entry, event, mark) for (entry, event), mark in zip(read, marks, strict=True)]
         apps = self._apps.get(list({event.app for _, event in read}))
