@@ -12,10 +12,12 @@ def api() -> None:
 
     import uvicorn
 
+    from pushsvc.cli.listening import refuse_taken
     from pushsvc.config import Config
     from pushsvc.telemetry import configure_logging
 
     config = Config.from_env(os.environ)
+    refuse_taken("api", "PUSHSVC_LISTEN", config.listen)
     configure_logging(config.log_level, config.log_format)
     host, port = config.listen
     uvicorn.run(

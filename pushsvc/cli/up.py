@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pushsvc.config import Config
 
 API_STOP_S = 20.0
+METRICS_LISTEN = ("127.0.0.1", 9401)  # of the first worker, where PUSHSVC_METRICS_LISTEN does not say
 WORKER_EXTRA_STOP_S = 10.0  # on top of the drain time: leaving the stream, closing connections
 
 
@@ -27,10 +28,14 @@ def up(workers: int) -> None:
     import signal
 
     from pushsvc.cli.children import Children
+    from pushsvc.cli.listening import refuse_taken, shown
     from pushsvc.config import Config
     from pushsvc.stream.embedded import EmbeddedValkey
+    from pushsvc.telemetry import without_secrets
 
     config = Config.from_env(os.environ)
+    refuse_taken("api", "PUSHSVC_LISTEN", config.listen)
+    metrics, metrics_told = _metrics(config, workers)
     _private_folder(config)
     embedded = None if os.environ.get("PUSHSVC_VALKEY_URL", "").strip() else EmbeddedValkey(config.data)
     children = Children([], lambda line: click.echo(line, err=True))
@@ -44,9 +49,10 @@ def up(workers: int) -> None:
         embedded.start()
     try:
         _first_start(config)
-        children.children += _commands(config, workers)
-        host, port = config.listen
-        click.echo(f"API       http://{f'[{host}]' if ':' in host else host}:{port}")
+        children.children += _commands(config, metrics, workers)
+        click.echo(f"API       http://{shown(config.listen)}")
+        click.echo(f"valkey    {embedded.url if embedded else without_secrets(config.valkey_url)}")
+        click.echo(f"metrics   {metrics_told}")
         click.echo(f"data      {config.data}")
         click.echo(f"workers   {workers}; Ctrl-C stops all")
         children.run()
@@ -74,12 +80,16 @@ def _private_folder(config: Config) -> None:
 
 
 def _first_start(config: Config) -> None:
-    """Brings the store to this version and makes the first app where there is none."""
+    """Brings the store to this version and makes the first app where there is none.
+
+    Raises StreamUnavailable where nobody answers at PUSHSVC_VALKEY_URL.
+    """
     from pushsvc.bootstrap import build
     from pushsvc.store.migrate import migrate
 
     service = build(config)
     try:
+        service.valkey.call("PING")
         migrate(service.database)
         if not service.apps.all():
             stored, token = service.apps.create("default")
@@ -89,19 +99,36 @@ def _first_start(config: Config) -> None:
         service.close()
 
 
-def _commands(config: Config, workers: int) -> list[Child]:
+def _metrics(config: Config, workers: int) -> tuple[list[tuple[str, int]], str]:
+    """Where each worker serves its metrics, counted up from the first, and what is said of it.
+
+    Ports that were asked for have to be free. Without those that nobody asked for everything else works.
+    """
+    from pushsvc.cli.listening import cannot_listen, refuse_taken, shown
+
+    host, port = config.metrics_listen or METRICS_LISTEN
+    listens = [(host, port + number) for number in range(workers)]
+    for listen in listens:
+        if config.metrics_listen is not None:
+            refuse_taken("metrics", "PUSHSVC_METRICS_LISTEN", listen)
+        elif cause := cannot_listen(listen):
+            return [], f"of the workers are not served: {cause}; set PUSHSVC_METRICS_LISTEN"
+    return listens, ", ".join(f"http://{shown(listen)}/metrics" for listen in (config.listen, *listens))
+
+
+def _commands(config: Config, metrics: list[tuple[str, int]], workers: int) -> list[Child]:
     import os
     import sys
 
     from pushsvc.cli.children import Child
+    from pushsvc.cli.listening import shown
     from pushsvc.cli.worker import command
 
     children = [Child("api", [sys.executable, "-m", "pushsvc", "api"], os.environ, API_STOP_S)]
     for number in range(1, workers + 1):
         environ = dict(os.environ)
-        if config.metrics_listen is not None:  # a port for each worker, counted up from the one given
-            host, port = config.metrics_listen
-            environ["PUSHSVC_METRICS_LISTEN"] = f"{f'[{host}]' if ':' in host else host}:{port + number - 1}"
+        if metrics:
+            environ["PUSHSVC_METRICS_LISTEN"] = shown(metrics[number - 1])
         name = f"worker{number}"
         children.append(Child(name, command("--hostname", f"{name}@%h"), environ, config.drain_s + WORKER_EXTRA_STOP_S))
     return children

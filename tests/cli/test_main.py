@@ -160,5 +160,5 @@ def test_a_provider_may_be_given_as_the_url_that_simulate_prints(given: str, tak
 
 @pytest.mark.parametrize("given", ["https://localhost:4/token", "http://localhost:4", "localhost/x", "u:p@localhost:4"])
 def test_a_provider_with_a_path_or_another_scheme_is_refused_by_its_name(given: str) -> None:
-    with pytest.raises(BadConfig, match="PUSHSVC_OAUTH=.*host:port"):
+    with pytest.raises(BadConfig, match=r"PUSHSVC_OAUTH=.*host:port"):
         Config.from_env({"PUSHSVC_OAUTH": given})
