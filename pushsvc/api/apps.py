@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pushsvc.api.answers import refusals
 from pushsvc.api.auth import ADMINISTRATOR
-from pushsvc.api.shapes import app_dict
+from pushsvc.api.shapes import Id, app_dict
 from pushsvc.bootstrap import Service
 
 APP = {
@@ -52,9 +52,9 @@ def router(service: Service) -> APIRouter:
         return JSONResponse({"apps": [app_dict(stored) for stored in service.apps.all()]})
 
     @routes.delete(
-        "/v1/apps/{app_id}", status_code=204, summary="Delete an app", responses=refusals(401, 403, 404, 429, 503)
+        "/v1/apps/{app_id}", status_code=204, summary="Delete an app", responses=refusals(400, 401, 403, 404, 429, 503)
     )
-    def delete(app_id: int) -> Response:
+    def delete(app_id: Id) -> Response:
         """With its users, devices, credentials and records."""
         service.apps.delete(app_id)
         return Response(status_code=204)

@@ -13,7 +13,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from pushsvc.api.answers import Refused, refusals
 from pushsvc.api.auth import CallingApp
 from pushsvc.api.body import read_body
-from pushsvc.api.shapes import credential_dict
+from pushsvc.api.shapes import Id, credential_dict
 from pushsvc.bootstrap import Service
 
 MAX_BYTES = 1024 * 1024
@@ -90,9 +90,9 @@ def router(service: Service) -> APIRouter:
         "/v1/credentials/{credential_id}",
         status_code=204,
         summary="Delete a credential",
-        responses=refusals(401, 404, 429, 503),
+        responses=refusals(400, 401, 404, 429, 503),
     )
-    def delete(credential_id: int, app_id: CallingApp) -> Response:
+    def delete(credential_id: Id, app_id: CallingApp) -> Response:
         service.credentials.delete(app_id, credential_id)
         return Response(status_code=204)
 
@@ -100,9 +100,9 @@ def router(service: Service) -> APIRouter:
         "/v1/credentials/{credential_id}/resume",
         status_code=204,
         summary="Use a paused credential again",
-        responses=refusals(401, 404, 429, 503),
+        responses=refusals(400, 401, 404, 429, 503),
     )
-    def resume(credential_id: int, app_id: CallingApp) -> Response:
+    def resume(credential_id: Id, app_id: CallingApp) -> Response:
         service.credentials.resume(app_id, credential_id)
         return Response(status_code=204)
 

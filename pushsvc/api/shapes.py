@@ -1,15 +1,18 @@
-"""How values look in JSON answers: no secret, no whole token."""
+"""How ids look in paths, and values in JSON answers: no secret, no whole token."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from fastapi import Path
 
 from pushsvc.directory.ports import StoredApp, StoredCredential
 from pushsvc.domain.device import Device, DeviceToken, redacted
 from pushsvc.domain.record import Record
+
+Id = Annotated[int, Path(ge=1, le=2**63 - 1)]  # what a row's id can be in any store
 
 
 def app_dict(stored: StoredApp) -> dict[str, Any]:

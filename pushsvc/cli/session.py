@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 PIPED_WIDTH = 240  # columns of a table that goes into a file or another program
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-app_option = click.option("--app", "app_id", type=int, required=True, help="The app's id.")
+app_option = click.option("--app", "app_id", type=click.IntRange(1, 2**63 - 1), required=True, help="The app's id.")
 
 
 @contextmanager

@@ -186,3 +186,31 @@ def test_no_token_gets_into_the_logs(client: httpx.Client, caplog: pytest.LogCap
         client.get("/v1/settings", headers={"Authorization": f"Bearer {token}x"})
     ours = [record for record in caplog.records if not record.name.startswith(("httpx", "httpcore"))]
     assert not any(token in record.getMessage() or device in record.getMessage() for record in ours)
+
+
+@pytest.mark.parametrize("number", [0, 2**63, 2**64, 10**30, "9" * 5000], ids=lambda number: str(number)[:20])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("DELETE", "/v1/credentials/{}"),
+        ("POST", "/v1/credentials/{}/resume"),
+        ("DELETE", "/v1/apps/{}"),
+        ("GET", "/v1/devices?uid={}"),
+        ("GET", "/v1/records?limit={}"),
+    ],
+)
+def test_a_number_that_no_row_can_have_is_refused_in_the_one_shape(
+    client: httpx.Client, method: str, path: str, number: int | str
+) -> None:
+    headers = {"Authorization": f"Bearer {ADMIN_KEY}"} if "apps" in path else None
+    answer = client.request(method, path.format(number), headers=headers)
+    assert 400 <= answer.status_code < 500, answer.text
+    assert {"error", "code", "cause", "action", "properties"} <= answer.json().keys()
+
+
+@pytest.mark.parametrize("path", ["/v1/devices", "/v1/test-pushes", "/v1/events"])
+def test_a_uid_in_a_body_that_no_user_can_have_is_refused(client: httpx.Client, path: str) -> None:
+    more = {"platform": "ios", "appid": "com.x", "fcm_token": "c" * 22 + ":APA91b" + "D" * 134}
+    answer = client.post(path, json={"user": 2**63, **(more if path == "/v1/devices" else {})})
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["action"]

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import httpx
 import jsonschema
 import pytest
 
+from pushsvc.api.answers import Refused
+from pushsvc.api.events import read_events
 from pushsvc.bootstrap import Service
 from pushsvc.dispatch.ports import StreamUnavailable
 from pushsvc.domain.event import decode
@@ -49,6 +52,21 @@ def test_several_events_are_taken_in_both_forms_and_calls_go_to_their_lane(
     assert [event.id for event in waiting(valkey)] == ["c-1", "m-1", ids[2]]
 
 
+@pytest.mark.parametrize("wrap", [b"[%s]", b'{"events": [%s]}'], ids=["array", "wrapped"])
+def test_millions_of_tiny_elements_are_refused_without_a_list_of_them(wrap: bytes) -> None:
+    body = wrap % (b"1," * 4_000_000 + b"1")
+    tracemalloc.start()
+    try:
+        with pytest.raises(Refused) as refused:
+            read_events(body, 1, 0.0, {})
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert refused.value.code == 400
+    assert "more events than the limit, 1000" in refused.value.body["cause"]
+    assert peak < len(body) + 2**20  # of which the look at the first character may take a copy of the body
+
+
 def test_a_repeated_id_is_answered_as_such_and_not_appended_again(client: httpx.Client, valkey: Valkey) -> None:
     body = [{"id": "m-1", "user": "alice"}, {"id": "m-2", "user": "alice"}]
     post(client, body[:1])
@@ -68,7 +86,7 @@ def test_1000_events_are_taken_and_1001_are_not(client: httpx.Client, valkey: Va
     events = [{"id": f"m-{n}", "user": "alice"} for n in range(1001)]
     answer = post(client, events)
     assert answer.status_code == 400
-    assert "1001 events, the limit is 1000" in answer.json()["cause"]
+    assert "more events than the limit, 1000" in answer.json()["cause"]
     assert waiting(valkey) == []
     assert post(client, events[:1000]).status_code == 202
     assert len(waiting(valkey)) == 1000
