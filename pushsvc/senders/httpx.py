@@ -13,18 +13,15 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
-import h2.errors
-import h2.events
 import httpx
 
 from pushsvc.dispatch.ports import Reach
 from pushsvc.domain.push import Answer, Fault, Identity, PushRequest, PushResponse, TransportFailure
-from pushsvc.senders.diagnose import Finding, examine, reason
-from pushsvc.senders.faults import alert_in
+from pushsvc.senders.diagnose import Finding, examine
+from pushsvc.senders.httpx_faults import NoHttp2, Unprocessed, explained
 from pushsvc.senders.results import Results
 from pushsvc.senders.trust import Trust
 
@@ -37,17 +34,6 @@ _STALLED_S = 1.0  # httpcore can lock itself up when SETTINGS takes streams away
 _DIAGNOSIS_S = 60.0
 _BEARER_REFUSED = frozenset((401, 403, 429))
 _KEPT_IDLE_S = 86_400.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Unprocessed:
-    """The server has not looked at the request; `refused`: it saw it and said so."""
-
-    refused: bool
-
-
-class _NoHttp2(Exception):
-    """The server chose another protocol than h2."""
 
 
 class _Client:
@@ -98,7 +84,7 @@ class _Client:
     async def moved(self) -> None:
         await self._moved.wait()
 
-    async def exchange(self, request: PushRequest) -> Answer | _Unprocessed:
+    async def exchange(self, request: PushRequest) -> Answer | Unprocessed:
         """Sends the request and waits for its answer, or for the time in which one has to come."""
         sender = self.line.sender
         budget = sender.answer_timeout_s + (0 if self.proven else sender.connect_timeout_s)
@@ -117,7 +103,7 @@ class _Client:
                 self.stream = info["return_value"]
                 if self.stream.get_extra_info("ssl_object").selected_alpn_protocol() != "h2":
                     await self.stream.aclose()
-                    raise _NoHttp2
+                    raise NoHttp2
                 connected = True
                 if not self.line.identity.one_first:
                     self.prove()
@@ -153,10 +139,13 @@ class _Client:
             task.uncancel()
             if not stream:
                 self.full = True
-                return _Unprocessed(refused=False)
+                return Unprocessed(refused=False)
             return TransportFailure(Fault.LOST, "the connection was given up after its streams were taken away")
         except Exception as error:
-            return self._explain(error, stream, connected)
+            found = explained(error, stream, connected)
+            self.retired = self.retired or found.spent
+            self.line.goaway = found.goaway or self.line.goaway
+            return found.answer
         finally:
             for guard in guards.values():
                 guard.cancel()
@@ -166,35 +155,6 @@ class _Client:
             self.prove()
         headers = tuple((k.decode("ascii").lower(), v.decode("latin-1")) for k, v in response.headers.raw)
         return PushResponse(response.status_code, headers, response.content)
-
-    def _explain(self, error: Exception, stream: int, connected: bool) -> TransportFailure | _Unprocessed:
-        for cause in _chain(error):
-            if isinstance(cause, h2.events.StreamReset):
-                if cause.error_code == h2.errors.ErrorCodes.REFUSED_STREAM:
-                    return _Unprocessed(refused=True)
-                return TransportFailure(Fault.LOST, f"the stream was reset with error {cause.error_code}")
-            if isinstance(cause, h2.events.ConnectionTerminated):
-                self.retired = True
-                if stream > (cause.last_stream_id or 0) or not stream:
-                    self.line.goaway = reason(cause.additional_data)
-                    return _Unprocessed(refused=True)
-                return TransportFailure(Fault.LOST, f"GOAWAY {reason(cause.additional_data)}".strip())
-        self.retired = True
-        for cause in _chain(error):
-            if isinstance(cause, _NoHttp2):
-                return TransportFailure(Fault.PROTOCOL, "the server does not speak HTTP/2")
-            if isinstance(cause, socket.gaierror):
-                return TransportFailure(Fault.DNS, cause.strerror or "")
-            if isinstance(cause, ssl.SSLCertVerificationError):
-                return TransportFailure(Fault.UNTRUSTED, cause.verify_message)
-            if isinstance(cause, ssl.SSLError) and (alert := alert_in(str(cause))):
-                return alert
-        text = f"{type(error).__name__}: {error}"
-        if isinstance(error, httpx.ConnectTimeout):
-            return TransportFailure(Fault.CONNECT_TIMEOUT)
-        if isinstance(error, httpx.ConnectError | httpx.ProxyError) or not connected:
-            return TransportFailure(Fault.CONNECT, text)
-        return TransportFailure(Fault.LOST, text) if stream else _Unprocessed(refused=True)
 
 
 class _Line:
@@ -227,7 +187,7 @@ class _Line:
             if isinstance(answer, PushResponse):
                 self._looked, self.goaway = None, ""
                 return answer
-            if isinstance(answer, _Unprocessed):
+            if isinstance(answer, Unprocessed):
                 refusals += answer.refused
                 if refusals < 2 or client.answered:
                     if refusals >= _MAX_REFUSALS:
@@ -248,7 +208,7 @@ class _Line:
             client.retired = True
             await self._drop_if_spent(client)
 
-    async def _turn(self, client: _Client, request: PushRequest) -> Answer | _Unprocessed | None:
+    async def _turn(self, client: _Client, request: PushRequest) -> Answer | Unprocessed | None:
         """None: the client came to nothing while the request waited for its turn."""
         while not client.proven:
             if client.retired:
@@ -405,19 +365,3 @@ class HttpxSender:
                 with contextlib.suppress(Exception):
                     await client.http.aclose()
         await self._loop.shutdown_default_executor()
-
-
-def _chain(error: BaseException) -> Iterator[object]:
-    """The error, what it carries and what it came from."""
-    seen: list[BaseException] = []
-    todo: list[BaseException] = [error]
-    while todo:
-        current = todo.pop(0)
-        if any(current is other for other in seen):
-            continue
-        seen.append(current)
-        yield current
-        yield from current.args
-        if isinstance(current, BaseExceptionGroup):
-            todo.extend(current.exceptions)
-        todo.extend(e for e in (current.__cause__, current.__context__) if e is not None)
