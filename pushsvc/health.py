@@ -62,9 +62,11 @@ class Health:
         return Look(seen, states)
 
     def store(self) -> str:
-        """Empty when the store answers, else the cause and the cure."""
+        """Empty when the store answers and has its tables, else the cause and the cure."""
+        from pushsvc.store.migrate import require_tables  # here: alembic is slow to load, and few commands need it
+
         try:
-            self._database.ping()
+            require_tables(self._database)
         except StoreUnavailable as error:
             return f"{error.cause}. {error.cure}"
         return ""

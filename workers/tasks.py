@@ -15,6 +15,7 @@ from celery.worker import state
 from pushsvc.dispatch.admit import admit
 from pushsvc.dispatch.ports import StreamUnavailable
 from pushsvc.domain.event import MAX_EVENT_BYTES, BadEvent, Event, too_deep
+from pushsvc.store.database import StoreUnavailable
 from pushsvc.stream.dead import DeadLetters
 
 APPEND_COUNT = 1000  # events in one append, as at the HTTP door
@@ -28,8 +29,8 @@ log = logging.getLogger("pushsvc.tasks")
 
 
 @shared_task(bind=True, name="pushsvc.dispatch")
-def dispatch(self: Any, events: Any) -> None:
-    """Takes one event or a list of events (docs/events.md).
+def dispatch(self: Any, *args: Any, **kwargs: Any) -> None:
+    """Takes one argument: an event or a list of events (docs/events.md).
 
     A bad one becomes a dead letter with the reason; the others are appended. While the stream cannot take them the
     task waits and then goes back to its queue: it is acknowledged only when the stream has the events. Events without
@@ -38,7 +39,7 @@ def dispatch(self: Any, events: Any) -> None:
     service, task = self.app.pushsvc, self.request.id
     good: list[Event] = []
     bad: list[tuple[bytes, str]] = []
-    for number, one in enumerate(events if isinstance(events, list) else [events]):
+    for number, one in enumerate(_events(args, kwargs, bad)):
         raw = b""
         try:
             raw = _json(one)
@@ -60,7 +61,23 @@ def dispatch(self: Any, events: Any) -> None:
 @shared_task(bind=True, name="pushsvc.upkeep")
 def upkeep(self: Any) -> None:
     """Purges old records and warns of certificates that expire; the event consumers send it once an hour."""
-    self.app.pushsvc.upkeep()
+    try:
+        self.app.pushsvc.upkeep()
+    except (StreamUnavailable, StoreUnavailable) as error:
+        log.warning("upkeep is left to the next time: %s", error.cause, extra={"cure": error.cure})
+
+
+def _events(args: tuple[Any, ...], kwargs: dict[str, Any], bad: list[tuple[bytes, str]]) -> list[Any]:
+    """The events in a task's arguments; those of no use are bad as a whole."""
+    if len(args) == 1 and not kwargs:
+        events = args[0]
+    elif not args and kwargs.keys() == {"events"}:
+        events = kwargs["events"]
+    else:
+        cause = f"the task has {len(args)} arguments and {len(kwargs)} named ones; it takes one"
+        bad.append((_json([*args, kwargs])[:MAX_EVENT_BYTES], f"{cause} (Give an event, or a list of events.)"))
+        return []
+    return events if isinstance(events, list) else [events]
 
 
 def _json(value: object) -> bytes:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 
 from pushsvc.config import BadConfig, Config
 from pushsvc.dispatch.ports import StreamUnavailable
@@ -148,29 +147,16 @@ def _work(valkey: Valkey) -> Iterator[Finding]:
 
 
 def _store(config: Config, database: Database) -> Iterator[Finding]:
-    from alembic.runtime.migration import MigrationContext
-    from alembic.script import ScriptDirectory
-
-    import pushsvc.store
+    from pushsvc.store.migrate import require_tables
 
     try:
-        if database.path is not None and not database.path.exists():
-            yield fail("store", f"{database.path} is not there", "pushsvc migrate (or pushsvc up) makes it.")
-            return
-        with database.reading() as connection:
-            has = MigrationContext.configure(connection).get_current_revision()
-            if database.is_sqlite:
+        has = require_tables(database)
+        if database.is_sqlite:
+            with database.reading() as connection:
                 mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar_one()
-                if mode != "wal":
-                    yield fail("store", f"SQLite's journal mode is {mode}, so writers block readers", "pushsvc migrate")
-        wants = ScriptDirectory(str(Path(pushsvc.store.__file__).parent / "migrations")).get_current_head()
-        if has != wants:
-            yield fail("store", f"its tables are of version {has or 'none'}, the code wants {wants}", "pushsvc migrate")
-        else:
-            yield ok(
-                "store",
-                f"{'SQLite (WAL)' if database.is_sqlite else 'PostgreSQL'} answers, tables are of version {has}",
-            )
+            if mode != "wal":
+                yield fail("store", f"SQLite's journal mode is {mode}, so writers block readers", "pushsvc migrate")
+        yield ok("store", f"{'SQLite' if database.is_sqlite else 'PostgreSQL'} answers, tables are of version {has}")
     except StoreUnavailable as error:
         yield fail("store", error.cause, error.cure)
 

@@ -20,9 +20,12 @@ class StoreUnavailable(Exception):
     """The database cannot be reached or used; what was being written is not in it. `cure` is for the operator."""
 
     def __init__(self, cause: str, cure: str) -> None:
-        super().__init__(cause)
+        super().__init__(cause, cure)  # both, so that it can be pickled: Celery does
         self.cause = cause
         self.cure = cure
+
+    def __str__(self) -> str:
+        return self.cause
 
 
 class Database:
@@ -77,11 +80,6 @@ class Database:
         return sa.select(*(sa.cast(f, t).label(c) for f, t, c in zip(fields, types, columns, strict=True))).subquery(
             parameter
         )
-
-    def ping(self) -> None:
-        """Raises StoreUnavailable where the database cannot be asked."""
-        with self.reading() as connection:
-            connection.execute(sa.text("SELECT 1"))
 
     def close(self) -> None:
         self.engine.dispose()

@@ -12,6 +12,8 @@ from pathlib import Path
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
 from pushsvc.store.database import OLDEST_SQLITE, Database, StoreUnavailable
@@ -28,9 +30,7 @@ def migrate(database: Database) -> None:
     with _alone(database), database.writing() as connection:
         if not database.is_sqlite:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-        config = Config()
-        config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
-        config.set_main_option("path_separator", "os")
+        config = _config()
         config.attributes["connection"] = connection
         try:
             command.upgrade(config, "head")
@@ -38,6 +38,33 @@ def migrate(database: Database) -> None:
             raise StoreUnavailable(
                 f"the database was made by another version of pushsvc: {error}", "Run the newest version of pushsvc."
             ) from error
+
+
+def require_tables(database: Database) -> str:
+    """The version of the tables; raises StoreUnavailable where there are none, or older ones than this code wants.
+
+    Newer ones serve: in an upgrade the store comes first, and the processes that run still are not to stop for it.
+    """
+    if database.path is not None and not database.path.exists():  # to look into it would create it
+        raise StoreUnavailable(f"{database.path} is not there", "Create it: pushsvc migrate.")
+    with database.reading() as connection:
+        has = MigrationContext.configure(connection).get_current_revision()
+    script = ScriptDirectory.from_config(_config())
+    wants = script.get_current_head()
+    if has is None:
+        raise StoreUnavailable("the database has no tables of pushsvc", "Make them: pushsvc migrate.")
+    if has != wants and has in {one.revision for one in script.walk_revisions()}:
+        raise StoreUnavailable(
+            f"its tables are of version {has}, the code wants {wants}", "Upgrade them: pushsvc migrate."
+        )
+    return has
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
 
 
 @contextmanager

@@ -203,6 +203,9 @@ def test_it_is_alive_and_not_ready_when_valkey_or_the_store_is_away(
     assert "Valkey cannot be reached" in answer.json()["checks"]["valkey"]
     assert stranger.get("/healthz").json() == {"alive": True}
     assert stranger.get("/metrics").status_code == 200
+    with service.database.writing() as connection:
+        connection.exec_driver_sql("DROP TABLE alembic_version")
+    assert "pushsvc migrate" in stranger.get("/readyz").json()["checks"]["store"]
 
 
 def test_metrics_tell_what_waits(client: httpx.Client) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import sqlite3
 import stat
 from pathlib import Path
@@ -13,8 +14,10 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+from pushsvc.dispatch.ports import StreamUnavailable
 from pushsvc.store import Database, StoreUnavailable, migrate
 from pushsvc.store.apps import Apps
+from pushsvc.store.migrate import require_tables
 from pushsvc.store.tables import metadata
 
 
@@ -26,6 +29,31 @@ def test_the_migrations_make_the_tables_that_the_code_uses(database: Database) -
 def test_migrating_again_changes_nothing(database: Database) -> None:
     migrate(database)
     assert Apps(database).all() == []
+
+
+def test_a_store_serves_only_with_tables_and_not_with_older_ones(url: str) -> None:
+    database = Database(url)
+    if database.path is not None:
+        with pytest.raises(StoreUnavailable, match="is not there") as caught:
+            require_tables(database)
+        assert not database.path.exists(), "a look creates nothing"
+        database.path.parent.mkdir()
+        database.path.touch()
+    with pytest.raises(StoreUnavailable, match="no tables") as caught:
+        require_tables(database)
+    assert "pushsvc migrate" in caught.value.cure
+    migrate(database)
+    assert require_tables(database)
+    with database.writing() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = 'one that is newer'"))
+    assert require_tables(database) == "one that is newer", "what runs still is not to stop in an upgrade"
+    database.close()
+
+
+def test_what_says_that_a_store_is_away_can_be_pickled() -> None:
+    for error in (StoreUnavailable("cause", "cure"), StreamUnavailable("cause", "cure")):
+        copy = pickle.loads(pickle.dumps(error))
+        assert (type(copy), str(copy), copy.cause, copy.cure) == (type(error), "cause", "cause", "cure")
 
 
 def _start(url: str, barrier: object, failures: multiprocessing.Queue[str]) -> None:
@@ -93,7 +121,7 @@ def test_a_folder_that_cannot_be_made_is_named_with_the_cure(tmp_path: Path) -> 
 def test_a_server_that_is_away_is_a_cause_and_a_cure_without_the_password() -> None:
     database = Database("postgresql://pusher:opensesame@127.0.0.1:1/none")
     with pytest.raises(StoreUnavailable) as caught:
-        database.ping()
+        require_tables(database)
     assert "refused" in caught.value.cause
     assert "PUSHSVC_DATABASE_URL" in caught.value.cure
     assert "opensesame" not in f"{caught.value.cause}{caught.value.__cause__}{database.engine}"

@@ -214,7 +214,14 @@ def test_the_dispatch_task_takes_one_event_or_a_list_and_buries_the_bad_ones(wor
     letters = until(lambda: DeadLetters(valkey, 60).list()[4:] and DeadLetters(valkey, 60).list())
     assert len(letters) == 5
     assert all("(" in letter.reason for letter in letters), "cause and cure"
+    elsewhere.send_task("pushsvc.dispatch")
+    elsewhere.send_task("pushsvc.dispatch", [{"app": 1}, {"app": 2}])
+    elsewhere.send_task("pushsvc.dispatch", kwargs={"events": {"app": 1, "id": "named", "user": "ada"}})
+    letters = until(lambda: DeadLetters(valkey, 60).list()[6:] and DeadLetters(valkey, 60).list())
+    assert sum("it takes one" in letter.reason for letter in letters) == 2
+    until(lambda: "named" in sent(valkey))
     until(lambda: "unknown type 'pushsvc.dispach'" in one.log)
+    assert "Traceback" not in one.log
     assert "SECRET" not in one.log
     assert "ada" not in one.log
     elsewhere.close()
