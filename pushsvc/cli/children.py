@@ -31,6 +31,7 @@ class Child:
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     deaths: int = 0
+    ending: str = ""  # how it ended the last time
     start_at: float = field(default=0.0)
 
     @property
@@ -85,7 +86,8 @@ class Children:
             child.deaths = 1 if now - child.started_at >= STEADY_S else child.deaths + 1
             delay = BACKOFF_S[min(child.deaths, len(BACKOFF_S)) - 1]
             child.start_at = now + delay
-            self._tell(f"{child.name} ended ({_ending(code)}); it starts again in {delay:g} s")
+            child.ending = _ending(code)
+            self._tell(f"{child.name} ended ({child.ending}); it starts again in {delay:g} s")
         if now >= child.start_at:
             child.process = subprocess.Popen(
                 child.command,

@@ -8,14 +8,16 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 import httpx
 
 from pushsvc.cli.children import Child, Children
+from pushsvc.cli.failure import Failure
 from pushsvc.cli.worker import command
 from pushsvc.config import Config
 from pushsvc.simulator import Simulator
@@ -25,6 +27,8 @@ from pushsvc.stream.embedded import EmbeddedValkey
 
 WORKERS = 2
 READY_S = 60.0
+STOP_S = 30.0
+SHOWN_LINES = 20  # of the log of a process that did not start
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,10 @@ class Stage:
 
 @contextmanager
 def stage(simulator: Simulator, data: Path, tell: Callable[[str], None]) -> Iterator[Stage]:
-    """Everything up and ready within READY_S, and down again afterwards; the processes log into the data folder."""
+    """Everything up and ready, and down again afterwards; each process logs into a file of its own in the data folder.
+
+    Raises Failure as soon as a process dies before all are ready, or after READY_S.
+    """
     port, admin_key = _free_port(), secrets.token_urlsafe(24)
     ca = data / "simulator-ca.pem"
     ca.write_bytes(simulator.ca_pem)
@@ -59,43 +66,60 @@ def stage(simulator: Simulator, data: Path, tell: Callable[[str], None]) -> Iter
             migrate(database)
         finally:
             database.close()
-        log = (data / "demo.log").open("ab")
-        children = Children([_child("api", [sys.executable, "-m", "pushsvc", "api"], environ)], tell)
-        children.children += [
-            _child(f"worker{number}", command("--hostname", f"worker{number}@%h", "--loglevel", "INFO"), environ)
-            for number in range(1, WORKERS + 1)
-        ]
-        for child in children.children:
-            child.output = log
-        keeper = threading.Thread(target=children.run, name="children")
-        keeper.start()
-        try:
-            url = f"http://127.0.0.1:{port}"
-            _wait_until_ready(url)
-            yield Stage(environ, config, url, admin_key)
-        finally:
-            children.stopping.set()
-            keeper.join()
-            log.close()
+        ready = threading.Event()
+        children = Children([], lambda line: tell(line) if ready.is_set() else None)
+        with ExitStack() as logs:
+            for name, argv in _commands():
+                log = logs.enter_context(_log(data, name).open("ab"))
+                children.children.append(Child(name, argv, environ, STOP_S, log))
+            keeper = threading.Thread(target=children.run, name="children")
+            keeper.start()
+            try:
+                url = f"http://127.0.0.1:{port}"
+                _wait_until_ready(url, children.children, data)
+                ready.set()
+                yield Stage(environ, config, url, admin_key)
+            finally:
+                children.stopping.set()
+                keeper.join()
 
 
-def _child(name: str, argv: list[str], environ: dict[str, str]) -> Child:
-    return Child(name, argv, environ, stop_s=30.0)
+def _commands() -> list[tuple[str, list[str]]]:
+    workers = [f"worker{number}" for number in range(1, WORKERS + 1)]
+    return [
+        ("api", [sys.executable, "-m", "pushsvc", "api"]),
+        *((name, command("--hostname", f"{name}@%h", "--loglevel", "INFO")) for name in workers),
+    ]
 
 
-def _wait_until_ready(url: str) -> None:
+def _log(data: Path, name: str) -> Path:
+    return data / f"{name}.log"
+
+
+def _wait_until_ready(url: str, children: Sequence[Child], data: Path) -> None:
     deadline = time.monotonic() + READY_S
-    last = "no answer"
+    last = "the API does not answer"
     while time.monotonic() < deadline:
+        for child in children:
+            if child.deaths:
+                _show_end(_log(data, child.name))
+                raise Failure("demo", f"{child.name} did not start ({child.ending})", "Above is the end of its log.")
         try:
             answer = httpx.get(f"{url}/readyz", timeout=5)
             if answer.status_code == 200:
                 return
-            last = answer.text
-        except httpx.TransportError as error:
-            last = str(error)
+            last = "; ".join(f"{part}: {what}" for part, what in answer.json()["checks"].items() if what != "ok")
+        except httpx.TransportError:
+            pass
         time.sleep(0.05)
-    raise TimeoutError(f"the demo's processes were not ready within {READY_S:.0f} s: {last[:500]}")
+    for child in children:
+        _show_end(_log(data, child.name))
+    raise Failure("demo", f"not ready within {READY_S:.0f} s ({last})", "Above are the ends of the logs.")
+
+
+def _show_end(log: Path) -> None:
+    lines = log.read_text(errors="replace").splitlines()[-SHOWN_LINES:]
+    click.echo(f"--- {log.name}\n" + "\n".join(lines), err=True)
 
 
 def _free_port() -> int:
