@@ -7,9 +7,9 @@ import shutil
 import stat
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 
+from pushsvc.cli.finding import CLOCK_SKEW_S, Finding, Level, fail, ok, warn
+from pushsvc.cli.handshakes import handshakes
 from pushsvc.config import BadConfig, Config
 from pushsvc.dispatch.ports import StreamUnavailable
 from pushsvc.health import DAY_S, LATE_S
@@ -17,38 +17,11 @@ from pushsvc.store.database import Database, StoreUnavailable
 from pushsvc.stream.figures import durability, figures
 from pushsvc.stream.valkey import Valkey
 
-CLOCK_SKEW_S = 5.0
 SOON_DAYS = 30.0
 FREE_BYTES = 1 << 30
 FULL_SHARE = 0.8  # of maxmemory
 OLD_S = 60.0  # an event that waits longer: the workers do not keep up
 OLDEST_VALKEY = (6, 2)
-
-
-class Level(StrEnum):
-    OK = "OK"
-    WARN = "WARN"
-    FAIL = "FAIL"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    level: Level
-    subject: str
-    cause: str
-    cure: str = ""
-
-
-def ok(subject: str, what: str) -> Finding:
-    return Finding(Level.OK, subject, what)
-
-
-def warn(subject: str, cause: str, cure: str) -> Finding:
-    return Finding(Level.WARN, subject, cause, cure)
-
-
-def fail(subject: str, cause: str, cure: str) -> Finding:
-    return Finding(Level.FAIL, subject, cause, cure)
 
 
 def examine(environ: Mapping[str, str], *, network: bool) -> list[Finding]:
@@ -72,8 +45,6 @@ def examine(environ: Mapping[str, str], *, network: bool) -> list[Finding]:
     found += _broker(config)
     found += _sender(config)
     if network:
-        from pushsvc.cli.handshakes import handshakes
-
         found += handshakes(config)
     return found
 

@@ -19,8 +19,9 @@ def doctor(network: bool, as_json: bool) -> None:
     import os
     from dataclasses import asdict
 
-    from pushsvc.cli.diagnosis import Level, examine
+    from pushsvc.cli.diagnosis import examine
     from pushsvc.cli.failure import REFUSED
+    from pushsvc.cli.finding import Level
 
     findings = examine(os.environ, network=network)
     if as_json:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 
-from pushsvc.cli.diagnosis import CLOCK_SKEW_S, Finding, fail, ok, warn
+from pushsvc.cli.finding import CLOCK_SKEW_S, Finding, fail, ok, warn
 from pushsvc.config import Config
 
 TIMEOUT_S = 10.0
