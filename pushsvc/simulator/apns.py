@@ -46,7 +46,8 @@ class Apns(Site):
 
     def answer(self, session: Session, arrival: Arrival) -> Answer:
         assert isinstance(session, ApnsSession)
-        push = Push(self, session, arrival, dict(arrival.raw_headers))
+        fields = dict(arrival.raw_headers)
+        push = Push(self.world, self.environment, self.tokens, self.renewals, session, arrival, fields)
         for check in CHECKS:
             reason = check(push)
             if reason is not None:

@@ -3,14 +3,12 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from .apns_session import ApnsSession, authenticate, bind
+from .apns_session import ApnsSession, Renewals, authenticate, bind
 from .devices import Device
 from .journal import Arrival
-
-if TYPE_CHECKING:
-    from .apns import Apns
+from .provider_token import TokenReader
+from .site import World
 
 # https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns
 PUSH_TYPES: dict[bytes, str] = {
@@ -39,9 +37,12 @@ _SECONDS = re.compile(rb"[0-9]{1,15}")
 
 @dataclass(slots=True)
 class Push:
-    """A request while it is judged."""
+    """A request while it is judged, and what it is judged by."""
 
-    site: "Apns"
+    world: World
+    environment: str
+    tokens: TokenReader
+    renewals: Renewals
     session: ApnsSession
     arrival: Arrival
     fields: dict[bytes, bytes]
@@ -64,17 +65,17 @@ def repeated_headers(push: Push) -> str | None:
 
 
 def credential(push: Push) -> str | None:
-    session, world = push.session, push.site.world
+    session, world = push.session, push.world
     if session.identity is not None:
         # The authorization header is ignored when a certificate was used.
         return "BadCertificate" if world.authority.is_revoked(session.identity.serial_number) else None
     return authenticate(
         session,
         push.fields.get(b"authorization"),
-        push.site.tokens.read,
+        push.tokens.read,
         world.clock,
         world.policy,
-        push.site.renewals,
+        push.renewals,
     )
 
 
@@ -82,9 +83,9 @@ def binding(push: Push) -> str | None:
     session = push.session
     if session.identity is not None:
         return None
-    reason = bind(session, push.site.environment)
+    reason = bind(session, push.environment)
     if reason is None:
-        session.stream_limit = push.site.world.policy.streams
+        session.stream_limit = push.world.policy.streams
     return reason
 
 
@@ -160,7 +161,7 @@ def payload(push: Push) -> str | None:
 
 def device_token(push: Push) -> str | None:
     token = push.arrival.token
-    push.device = push.site.world.devices.apns_tokens[push.site.environment].get(token.lower())
+    push.device = push.world.devices.apns_tokens[push.environment].get(token.lower())
     # A token of the other environment is unknown here, and gets no reason of its own.
     return None if push.device is not None and _TOKEN.fullmatch(token) else "BadDeviceToken"
 
@@ -175,7 +176,7 @@ def device_topic(push: Push) -> str | None:
 
 
 def device_rate(push: Push) -> str | None:
-    return "TooManyRequests" if push.device is not None and push.site.world.devices.over_rate(push.device) else None
+    return "TooManyRequests" if push.device is not None and push.world.devices.over_rate(push.device) else None
 
 
 RULES: tuple[tuple[Callable[[Push], str | None], tuple[str, ...]], ...] = (
