@@ -5,14 +5,16 @@ import base64
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from dataclasses import fields as policy_fields
 from importlib import resources
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from .faults import KINDS
+from .fields import Field, checked, required, text, whole
 from .http1 import RequestReader
 from .notice import notice
-from .site import Answer
+from .site import Answer, Policy
 
 if TYPE_CHECKING:
     from .simulator import Simulator
@@ -105,7 +107,7 @@ def _faults(simulator: "Simulator", _: Fields) -> object:
 
 def _drop_faults(simulator: "Simulator", fields: Fields) -> object:
     if "id" in fields:
-        simulator.faults.remove(int(fields["id"]))
+        simulator.faults.remove(fields["id"])
     else:
         simulator.faults.reset()
     return {}
@@ -137,9 +139,7 @@ def _clock(simulator: "Simulator", fields: Fields) -> object:
 
 
 def _requests(simulator: "Simulator", fields: Fields) -> object:
-    since, limit = int(fields.pop("since", 0)), int(fields.pop("limit", 1000))
-    if "status" in fields:
-        fields["status"] = int(fields["status"])
+    since, limit = fields.pop("since", 0), fields.pop("limit", 1000)
     found = [arrival for arrival in simulator.requests(**fields) if arrival.number > since]
     return {"total": len(found), "requests": [arrival.as_json() for arrival in found[:limit]]}
 
@@ -163,8 +163,8 @@ def _reset(simulator: "Simulator", _: Fields) -> object:
 
 
 def _live(simulator: "Simulator", fields: Fields) -> object:
-    since, journal = int(fields.get("since", 0)), simulator.journal
-    arrivals = journal.since(since, int(fields.get("limit", 200)))
+    since, journal = fields.get("since", 0), simulator.journal
+    arrivals = journal.since(since, fields.get("limit", 200))
     # What still waits for its answer is told again, unless it waits so long that it may wait for ever.
     young = simulator.clock.now() - _WAITS_S
     waiting = [arrival.number for arrival in arrivals if arrival.fate == "pending" and arrival.at > young]
@@ -177,6 +177,20 @@ def _live(simulator: "Simulator", fields: Fields) -> object:
     }
 
 
+def _help(_: "Simulator", __: Fields) -> object:
+    return {
+        "operations": [
+            {
+                "method": operation.method,
+                "path": operation.path,
+                "description": operation.description,
+                "fields": [asdict(field) for field in operation.fields],
+            }
+            for operation in OPERATIONS
+        ]
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One operation of the control port; the fields come from the query of a GET and the JSON object of a POST."""
@@ -185,33 +199,128 @@ class Operation:
     path: str
     run: Callable[["Simulator", Fields], object]
     description: str
+    fields: tuple[Field, ...] = ()
 
+
+_OPTIONS = dict.fromkeys(option for kind in KINDS.values() for option in kind.options)
 
 OPERATIONS: tuple[Operation, ...] = (
+    Operation("GET", "/help", _help, "The operations with their fields."),
     Operation("GET", "/endpoints", _endpoints, "Hosts, URLs and the CA to trust."),
-    Operation("POST", "/certificates", _certificate, "Issues a push certificate; p12 is base64."),
-    Operation("POST", "/keys", _key, "Issues an APNs auth key."),
-    Operation("POST", "/service-accounts", _service_account, "Issues a service account; the answer is its file."),
-    Operation("POST", "/revoke", _revoke, "Revokes by serial_number, key_id or client_email."),
-    Operation("POST", "/devices/apns", _apns_device, "Registers an APNs device: environment, topics, token."),
-    Operation("POST", "/devices/fcm", _fcm_device, "Registers an FCM device: project_id, package, platform, token."),
-    Operation("POST", "/devices/state", _device_state, "Changes a device: token, state, since_ms, online."),
+    Operation(
+        "POST",
+        "/certificates",
+        _certificate,
+        "Issues a push certificate; p12 is base64.",
+        (
+            *required("bundle_id"),
+            *text("team_id", "kind", "validity", "issuer", "password", "encryption"),
+            Field("valid_for_s", "a number"),
+            Field("topics", "a list"),
+            Field("chain", "true or false"),
+        ),
+    ),
+    Operation(
+        "POST",
+        "/keys",
+        _key,
+        "Issues an APNs auth key.",
+        (*text("team_id", "key_id", "environment"), Field("topics", "a list")),
+    ),
+    Operation(
+        "POST",
+        "/service-accounts",
+        _service_account,
+        "Issues a service account; the answer is its file.",
+        (*required("project_id"), Field("may_send", "true or false")),
+    ),
+    Operation(
+        "POST",
+        "/revoke",
+        _revoke,
+        "Revokes by serial_number, key_id or client_email.",
+        text("serial_number", "key_id", "client_email"),
+    ),
+    Operation(
+        "POST",
+        "/devices/apns",
+        _apns_device,
+        "Registers an APNs device; topics are the bundle id, with .voip for a PushKit token.",
+        (
+            *required("environment"),
+            Field("topics", "a list", required=True),
+            *text("token", "form"),
+            *whole("per_minute"),
+        ),
+    ),
+    Operation(
+        "POST",
+        "/devices/fcm",
+        _fcm_device,
+        "Registers an FCM device.",
+        (*required("project_id"), *text("package", "platform", "token"), *whole("per_minute")),
+    ),
+    Operation(
+        "POST",
+        "/devices/state",
+        _device_state,
+        "Changes a device: lets its token die or live again, switches the phone off or on.",
+        (*required("token"), *text("state"), *whole("since_ms"), Field("online", "true or false")),
+    ),
     Operation("GET", "/devices", _devices, "All devices."),
-    Operation("POST", "/faults", _add_fault, "Turns a fault on: kind, filters, times, every, rate, options."),
+    Operation(
+        "POST",
+        "/faults",
+        _add_fault,
+        "Turns a fault on: its kind, what it strikes, how often, and the options of its kind.",
+        (
+            *required("kind"),
+            *text("site", "token", "topic"),
+            *whole("times", "every"),
+            Field("rate", "a number"),
+            *(Field(option, "") for option in _OPTIONS),
+        ),
+    ),
     Operation("GET", "/faults", _faults, "The faults that are on, and the kinds there are."),
-    Operation("DELETE", "/faults", _drop_faults, "Turns one fault off by id, or all."),
-    Operation("POST", "/policy", _policy, "Changes figures the servers go by; answers with all of them."),
-    Operation("POST", "/projects", _project, "Breaks or mends a Firebase project: apns_credential, disabled."),
+    Operation("DELETE", "/faults", _drop_faults, "Turns one fault off by id, or all.", whole("id")),
+    Operation(
+        "POST",
+        "/policy",
+        _policy,
+        "Changes figures the servers go by; answers with all of them.",
+        tuple(Field(each.name, "text" if each.type is str else "a number") for each in policy_fields(Policy)),
+    ),
+    Operation(
+        "POST",
+        "/projects",
+        _project,
+        "Breaks or mends a Firebase project.",
+        (*required("project_id"), *text("apns_credential"), Field("disabled", "true or false")),
+    ),
     Operation("POST", "/access-tokens/revoke", _revoke_access_tokens, "Makes every access token invalid now."),
-    Operation("POST", "/clock", _clock, "Moves the simulator's clock by advance_s."),
-    Operation("GET", "/requests", _requests, "Requests: site, token, topic, status, reason, fate, since, limit."),
+    Operation(
+        "POST", "/clock", _clock, "Moves the simulator's clock.", (Field("advance_s", "a number", required=True),)
+    ),
+    Operation(
+        "GET",
+        "/requests",
+        _requests,
+        "What arrived, oldest first.",
+        (*text("site", "token", "topic", "reason", "fate", "apns_id"), *whole("status", "since", "limit")),
+    ),
     Operation("GET", "/connections", _connections, "Connections with their tokens and stream limits."),
     Operation("GET", "/summary", _summary, "Counts, and apns-ids accepted twice."),
-    Operation("POST", "/journal", _journal, "counters_only: keep counts, not requests."),
+    Operation(
+        "POST",
+        "/journal",
+        _journal,
+        "counters_only: keep counts, not requests.",
+        (Field("counters_only", "true or false", required=True),),
+    ),
     Operation("POST", "/reset", _reset, "Forgets requests, devices, faults and policies."),
-    Operation("GET", "/live", _live, "What the page shows, newer than since."),
+    Operation("GET", "/live", _live, "What the page shows, newer than since.", whole("since", "limit")),
 )
-_TABLE = {(operation.method, operation.path): operation.run for operation in OPERATIONS}
+_TABLE = {(operation.method, operation.path): operation for operation in OPERATIONS}
 
 
 class ControlLink(asyncio.Protocol):
@@ -250,15 +359,24 @@ class ControlLink(asyncio.Protocol):
             return Answer(200, (_HTML,), resources.files(__package__).joinpath("page.html").read_bytes())
         try:
             if (method, url.path) not in _TABLE:
-                raise NotHere(f"no operation {method} {unquote(url.path)}: see OPERATIONS in control.py")
-            fields: Fields = dict(parse_qsl(url.query))
-            if body:
-                fields |= json.loads(body)
-            return Answer(200, (_JSON,), json.dumps(_TABLE[method, url.path](self._simulator, fields)).encode())
+                raise NotHere(f"no operation {method} {unquote(url.path)}: GET /help lists all")
+            operation = _TABLE[method, url.path]
+            fields = checked(operation.fields, dict(parse_qsl(url.query)), _object(body) if body else {})
+            return Answer(200, (_JSON,), json.dumps(operation.run(self._simulator, fields)).encode())
         except NotHere as error:
             return _failed(404, error)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             return _failed(400, error)
+
+
+def _object(body: bytes) -> Fields:
+    try:
+        value = json.loads(body)
+    except ValueError as error:
+        raise ValueError(f"the body is no JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError("the body has to be a JSON object")
+    return value
 
 
 def _failed(status: int, error: Exception) -> Answer:

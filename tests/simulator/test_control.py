@@ -18,6 +18,7 @@ from conftest import ALERT, BUNDLE, PROJECT
 
 from pushsvc.simulator import ControlClient, ControlError, Ports, Simulator
 from pushsvc.simulator.control import OPERATIONS
+from pushsvc.simulator.faults import KINDS
 
 
 @pytest.fixture
@@ -94,12 +95,34 @@ def test_a_mistake_is_answered_with_its_cause(control: ControlClient) -> None:
         control.add_fault("explode")
     with pytest.raises(ControlError, match="no operation GET /nothing"):
         control.get("/nothing")
-    with pytest.raises(ControlError, match="missing or unknown: 'topics'"):
+    with pytest.raises(ControlError, match="the field 'topics' is missing"):
         control.post("/devices/apns", environment="production")
+    with pytest.raises(ControlError, match="the field 'project_id' is missing"):
+        control.post("/devices/fcm")
+    with pytest.raises(ControlError, match="no field 'projectid': the fields are project_id, package"):
+        control.post("/devices/fcm", projectid="x")
+    with pytest.raises(ControlError, match="the field 'since' has to be a whole number"):
+        control.get("/requests", since="yesterday")
+    with pytest.raises(ControlError, match="the field 'token' has to be text"):
+        control.post("/devices/state", token=5)
+    with pytest.raises(ControlError, match="fault tls-alert has no option 'status': its options are alert"):
+        control.add_fault("tls-alert", status=5)
+    for body, cause in ((b"[]", "has to be a JSON object"), (b"{", "the body is no JSON")):
+        answer = httpx.post(f"{control.endpoints()['control_url']}/reset", content=body)
+        assert (answer.status_code, cause in answer.json()["error"]) == (400, True)
     with pytest.raises(ControlError, match="say what to revoke"):
         control.post("/revoke")
     with pytest.raises(ControlError, match="no device has this token"):
         control.post("/devices/state", token="00", state="expired")
+
+
+def test_help_lists_every_operation_with_its_fields(control: ControlClient) -> None:
+    told = {(one["method"], one["path"]): one for one in control.get("/help")["operations"]}
+    assert told.keys() == {(operation.method, operation.path) for operation in OPERATIONS}
+    fcm = told["POST", "/devices/fcm"]["fields"]
+    assert fcm[0] == {"name": "project_id", "kind": "text", "required": True}
+    faults = {field["name"] for field in told["POST", "/faults"]["fields"]}
+    assert {option for kind in KINDS.values() for option in kind.options} < faults
 
 
 def test_every_operation_is_described_once() -> None:
