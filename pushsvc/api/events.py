@@ -18,6 +18,7 @@ from pushsvc.api.body import read_body
 from pushsvc.bootstrap import Service
 from pushsvc.dispatch.admit import admit
 from pushsvc.domain.event import BadEvent, Event, Submitted, schema
+from pushsvc.domain.explained import no_json
 from pushsvc.providers.provider import Provider
 
 MAX_EVENTS = 1000
@@ -79,10 +80,11 @@ def read_events(body: bytes, app_id: int, now: float, providers: Mapping[str, Pr
             taken.append(event)
     if refused:
         first = refused[0]
+        where = f"event {first['index']}" + (f": {first['property']}" if first["property"] else "")
         raise Refused(
             400,
             "BADEVENT",
-            f"{len(refused)} of {len(raws)} events are bad, none was taken; event {first['index']}: {first['cause']}",
+            f"{len(refused)} of {len(raws)} events are bad, none was taken; {where}: {first['cause']}",
             first["cure"],
             [f"events[{bad['index']}]" + (f".{bad['property']}" if bad["property"] else "") for bad in refused],
             refused=refused[:LISTED_EVENTS],
@@ -91,6 +93,8 @@ def read_events(body: bytes, app_id: int, now: float, providers: Mapping[str, Pr
 
 
 def _split(body: bytes) -> list[msgspec.Raw]:
+    if not body.strip():
+        raise Refused(400, "BADVALUE", "the body is empty", "Send one event at least.", ["events"])
     try:
         if body.lstrip()[:1] == b"[":
             return _events(_array.decode(body))
@@ -99,7 +103,7 @@ def _split(body: bytes) -> list[msgspec.Raw]:
         raise Refused(
             400,
             "BADVALUE",
-            f"the body is no JSON of events: {str(error)[:300] or type(error).__name__}",
+            f"the body is no JSON of events: {no_json(error)}",
             'Send one event object, an array of events, or {"events": [...]}, in UTF-8.',
         ) from None
     return [msgspec.Raw(body.strip())] if wrapped.events is msgspec.UNSET else _events(wrapped.events)

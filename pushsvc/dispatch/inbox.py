@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from pushsvc.dispatch.admit import admit
 from pushsvc.dispatch.ports import SUSPECT_DELIVERIES, Entry, Stream
@@ -17,15 +18,23 @@ BATCH = 500  # entries a read: past this, one read costs more than it saves
 SLICE_USERS = 2000  # recipients looked up in one query, so that memory and latency stay bounded
 RELEASE_EVERY_S = 0.2  # how late a retry may be
 CLAIM_EVERY_S = 2.0
+SUSPENDED_S = 6.0  # a loop that stood still for longer may have been taken for dead: what it had read may be another's
 MAX_DELIVERIES = 5  # an entry delivered more often goes to the dead letters
 
 
 class Inbox:
-    """Reads ahead by one batch; `slice` holds decoded events until `begun`, so that an outage loses none."""
+    """Reads ahead by one batch; `slice` holds decoded events until `begun`, so that an outage loses none.
 
-    def __init__(self, stream: Stream, providers: Mapping[str, Provider]) -> None:
+    `pulse` is a clock that nobody sets: intervals must not grow when the machine's time is put back.
+    """
+
+    def __init__(
+        self, stream: Stream, providers: Mapping[str, Provider], pulse: Callable[[], float] = time.monotonic
+    ) -> None:
         self._stream = stream
         self._providers = providers
+        self._pulse = pulse
+        self._turned_at = pulse()
         self._entries: deque[Entry] = deque()
         self.slice: list[tuple[Entry, Event]] = []
         self._alone = False  # the slice that was begun last holds an entry that may kill workers
@@ -37,15 +46,19 @@ class Inbox:
 
         `under_way` counts the entries begun and not ended. Waits for at most `block_ms` where there is nothing to read.
         """
-        if now >= self._release_at:
+        pulse = self._pulse()
+        if pulse - self._turned_at > SUSPENDED_S:
+            self._keep_ours()
+        self._turned_at = pulse
+        if pulse >= self._release_at:
             self._stream.release_due(now, BATCH)
-            self._release_at = now + RELEASE_EVERY_S
+            self._release_at = pulse + RELEASE_EVERY_S
         if self._alone and not under_way:
             self._alone = False
         if self._alone or room <= 0:
             return
         if not self._entries and not self.slice:
-            self._read(now, min(room, BATCH), block_ms)
+            self._read(pulse, min(room, BATCH), block_ms)
         self._decode(under_way)
 
     def begun(self) -> None:
@@ -53,10 +66,17 @@ class Inbox:
         self._alone = any(entry.deliveries >= SUSPECT_DELIVERIES for entry, _ in self.slice)
         self.slice = []
 
-    def _read(self, now: float, count: int, block_ms: int) -> None:
-        if now >= self._claim_at:
+    def _keep_ours(self) -> None:
+        """Lets go of what another worker has taken over meanwhile."""
+        waiting = [*(entry for entry, _ in self.slice), *self._entries]
+        ours = self._stream.held(waiting) if waiting else set()
+        self.slice = [(entry, event) for entry, event in self.slice if entry in ours]
+        self._entries = deque(entry for entry in self._entries if entry in ours)
+
+    def _read(self, pulse: float, count: int, block_ms: int) -> None:
+        if pulse >= self._claim_at:
             self._entries += self._stream.claim(count)
-            self._claim_at = now if self._entries else now + CLAIM_EVERY_S
+            self._claim_at = pulse if self._entries else pulse + CLAIM_EVERY_S
         if not self._entries:
             self._entries += self._stream.read(count, block_ms)
 
@@ -70,6 +90,9 @@ class Inbox:
                 return
             if entry.deliveries > MAX_DELIVERIES:
                 self._bury(entry, f"delivered {entry.deliveries} times without coming to an end")
+                continue
+            if not entry.raw:
+                self._bury(entry, "the entry has no field `event` (Write one field, event: the JSON object.)")
                 continue
             try:
                 event = admit(entry.raw, now=entry.enqueued_at, app=None, make_id=entry.id, providers=self._providers)

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
+from pushsvc.domain.explained import explained
+
 MAX_EVENT_BYTES = 32_768  # room for long texts, which are shortened, and raw overrides, which are not; 8 APNs payloads
 MAX_NESTING = 64  # levels of objects and lists in data and in each override
 MAX_USERS = 1000
@@ -161,7 +163,7 @@ def decode(raw: bytes) -> Event:
     try:
         return _event_decoder().decode(raw)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise _explained(error) from None
+        raise _explained(error, raw) from None
 
 
 def parse(raw: bytes, *, now: float, app: int | None, make_id: str) -> Event:
@@ -175,7 +177,7 @@ def parse(raw: bytes, *, now: float, app: int | None, make_id: str) -> Event:
     except RecursionError:
         raise too_deep() from None
     except (msgspec.MsgspecError, UnicodeError) as error:
-        raise _explained(error) from None
+        raise _explained(error, raw) from None
     for prop, value in (("message.data", given.message.data), ("apns", given.apns), ("fcm", given.fcm)):
         if _deeper(value, MAX_NESTING):
             raise too_deep(prop)
@@ -231,15 +233,9 @@ def completed(given: Submitted, *, now: float, app: int | None, make_id: str) ->
     )
 
 
-def _explained(error: Exception) -> BadEvent:
-    text = str(error)
-    prop = ""
-    if " - at `" in text:
-        text, _, path = text.partition(" - at `")
-        prop = path.rstrip("`").removeprefix("$").lstrip(".")
-    return BadEvent(
-        text[:300], "See the JSON Schema of an event: pushsvc event schema, or GET /v1/events/schema.", prop
-    )
+def _explained(error: Exception, raw: bytes) -> BadEvent:
+    prop, cause, cure = explained(error, raw)
+    return BadEvent(cause, cure, prop)
 
 
 def schema() -> dict[str, Any]:

@@ -122,7 +122,7 @@ def length(valkey: Valkey) -> int:
 
 def test_bad_lines_are_named_and_the_good_ones_are_sent(run: Run, app_id: str, valkey: Valkey) -> None:
     told = run("event", "send", "--app", app_id, "--file", "-", stdin=LINES, code=1)
-    assert "error: line 3: JSON is malformed" in told
+    assert "error: line 3: it is no JSON" in told
     assert "error: line 4: kind: " in told
     assert "2 sent, 2 bad" in told
     assert length(valkey) == 2

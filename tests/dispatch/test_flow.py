@@ -60,6 +60,9 @@ def test_what_is_no_event_goes_to_the_dead_letters_and_blocks_nobody(world: Worl
     letters = DeadLetters(world.service.valkey, 60).list()
     assert len(letters) == 4
     assert all(letter.reason for letter in letters)
+    (foreign,) = [letter for letter in letters if letter.fields]
+    assert foreign.fields == "nonsense"
+    assert "has no field `event`" in foreign.reason
 
 
 def test_a_foreign_producer_may_leave_out_what_a_door_fills_in(world: World) -> None:

@@ -94,8 +94,8 @@ def test_an_event_is_read_back_as_it_was_written() -> None:
 
 
 BAD = [
-    ({"app": 1}, "", "user"),
-    ({**SMALL, "colour": 1}, "", "colour"),
+    ({"app": 1}, "user", "missing"),
+    ({**SMALL, "colour": 1}, "colour", "no such"),
     ({**SMALL, "app": 0}, "app", ""),
     ({**SMALL, "app": "1"}, "app", ""),
     ({**SMALL, "id": ""}, "id", ""),
@@ -119,7 +119,7 @@ BAD = [
     ({**SMALL, "priority": "urgent"}, "priority", ""),
     ({**SMALL, "message": {"badge": -1}}, "message.badge", ""),
     ({**SMALL, "message": {"gid": "4"}}, "message.gid", ""),
-    ({**SMALL, "message": {"text": "x"}}, "message", "text"),
+    ({**SMALL, "message": {"text": "x"}}, "message.text", "no such"),
     ({**SMALL, "message": {"data": []}}, "message.data", ""),
     ({**SMALL, "message": {"name": "n" * 1025}}, "message.name", ""),
     ({**SMALL, "apns": []}, "apns", ""),
@@ -177,3 +177,11 @@ def test_texts_and_names_are_not_in_the_repr() -> None:
     shown = repr(parsed(WHOLE)) + repr(parsed(WHOLE).message)
     for secret in ("alice", "Alice", "'t'", "'b'", "bob"):
         assert secret not in shown
+
+
+@pytest.mark.parametrize("prop", ["kind", "priority"])
+def test_a_refusal_does_not_quote_what_was_given(prop: str) -> None:
+    with pytest.raises(BadEvent) as refused:
+        parse(json.dumps({"app": 1, "user": "ada", prop: "Are you 'coming'?"}).encode(), now=1.0, app=None, make_id="x")
+    assert refused.value.prop == prop
+    assert refused.value.cause == "Invalid enum value"
