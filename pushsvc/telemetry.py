@@ -60,7 +60,19 @@ def _fields(record: logging.LogRecord) -> dict[str, object]:
 
 
 def _trace(record: logging.LogRecord) -> str:
-    return "".join(traceback.format_exception(*record.exc_info)).rstrip() if record.exc_info else ""
+    """Frames and types of an exception and its causes.
+
+    What an exception says stands there only where it cannot be a quotation from an event: of the operating system, or
+    of our own errors that carry a cure.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    told: list[str] = []
+    while error is not None:
+        says = f": {error}" if isinstance(error, OSError) or hasattr(error, "cure") else ""
+        frames = "".join(traceback.format_tb(error.__traceback__))
+        told.insert(0, f"Traceback (most recent call last):\n{frames}{type(error).__qualname__}{says}")
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return "\n\n".join(told)
 
 
 def _clean(value: object) -> object:

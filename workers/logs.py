@@ -15,12 +15,14 @@ from pushsvc.config import Config
 from pushsvc.telemetry import configure_logging
 
 CONSUMER = "celery.worker.consumer.consumer"
+POOL = "celery.pool"  # tells each task with its arguments at debug
 TELLS_ARGUMENTS = ("celery.worker.strategy", "celery.worker.request", "celery.app.trace")
 
 
 def configure(config: Config) -> None:
     """Logs of this process go where and how the config says."""
     configure_logging(config.log_level, config.log_format)
+    logging.getLogger(POOL).setLevel(logging.INFO)
     for name in (CONSUMER, *TELLS_ARGUMENTS):
         logging.getLogger(name).addFilter(without_content)
     if config.log_level != "debug":  # a line for each task received and ended; our own tasks say what they did

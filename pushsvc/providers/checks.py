@@ -99,7 +99,7 @@ class Fields:
             name = self.name(given)
             where = f"{path}.{given}" if path else given
             if name not in self.known:
-                raise BadEvent(f"there is no field {_shown(given)} here", self.unknown_cure, where)
+                raise BadEvent(f"there is no field {given[:60]!r} here", self.unknown_cure, where)
             if name in seen:
                 raise BadEvent(f"the field {name} is given twice", "Give it in one spelling.", where)
             seen.add(name)
@@ -135,5 +135,13 @@ def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 
 def _shown(value: Any) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 60 else f"{shown[:60]}…"
+    """A value as a cause tells it: a text may be somebody's, and causes are logged."""
+    match value:
+        case str():
+            return f"a text of {len(value)} characters"
+        case dict():
+            return "an object"
+        case list():
+            return "a list"
+        case _:
+            return repr(value)

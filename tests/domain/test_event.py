@@ -184,4 +184,4 @@ def test_a_refusal_does_not_quote_what_was_given(prop: str) -> None:
     with pytest.raises(BadEvent) as refused:
         parse(json.dumps({"app": 1, "user": "ada", prop: "Are you 'coming'?"}).encode(), now=1.0, app=None, make_id="x")
     assert refused.value.prop == prop
-    assert refused.value.cause == "Invalid enum value"
+    assert "coming" not in f"{refused.value} {refused.value.cure}"

@@ -219,3 +219,31 @@ def test_logs_are_text_on_a_terminal_and_json_elsewhere_unless_the_config_says()
     assert json.loads(written("json", os.openpty()))["message"] == "hello"
     assert json.loads(written("", os.pipe()))["message"] == "hello"
     assert written("text", os.pipe()).endswith("info    hello")
+
+
+@pytest.mark.parametrize("formatter", [JsonFormatter(), TextFormatter()], ids=["json", "text"])
+def test_a_traceback_tells_frames_and_types_and_quotes_no_event(formatter: logging.Formatter) -> None:
+    def decide(text: str) -> int:
+        try:
+            return int(text)
+        except ValueError as error:
+            raise KeyError(text) from error
+
+    try:
+        decide("gnimoc"[::-1])
+    except KeyError:
+        info = sys.exc_info()
+    line = formatter.format(logging.LogRecord("x", logging.ERROR, __file__, 1, "failed", (), info))
+    for said in ("Traceback", "in decide", "ValueError", "KeyError"):
+        assert said in line
+    assert "coming" not in line
+    assert line.index("ValueError") < line.rindex("KeyError")
+
+
+def test_a_traceback_says_what_the_system_said() -> None:
+    try:
+        raise ConnectionRefusedError(111, "Connection refused")
+    except OSError:
+        info = sys.exc_info()
+    line = JsonFormatter().format(logging.LogRecord("x", logging.ERROR, __file__, 1, "failed", (), info))
+    assert "Connection refused" in line
