@@ -29,6 +29,7 @@ BLOCK_MS = 500  # how long a stop may wait for a quiet stream
 BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0)  # after the first, second, … failure in a row
 DRAIN_PAUSE_S = 0.005
 TOLD_AGAIN_S = 60.0  # an outage is told at its beginning and then once a minute
+LOOK_FOR_SIGNAL_EVERY_S = 0.2
 UPKEEP_EVERY_S = 3600.0
 LOOK_FOR_UPKEEP_EVERY_S = 60.0
 STILL_S = 15.0  # a turn takes half a second at most where nothing is wrong; Valkey and the store may take 5 s each
@@ -114,10 +115,11 @@ class Loop(threading.Thread):
     def _drain(self, flow: Flow) -> None:
         """Reads nothing more, waits for the answers under way, and leaves the rest to the others."""
         flow.draining = True
-        deadline = time.monotonic() + self._drain_s
+        began = time.monotonic()
         failures = 0
         try:
-            while flow.in_flight and time.monotonic() < deadline and failures < len(BACKOFF_S):
+            # _drain_s is read anew each time: a cold stop may come while this one waits, and Celery closes before both
+            while flow.in_flight and time.monotonic() < began + self._drain_s and failures < len(BACKOFF_S):
                 self._turned_at = time.monotonic()
                 try:
                     flow.step(0)
@@ -198,9 +200,14 @@ class EventConsumer(bootsteps.StartStopStep):
             self._loop.stop()
 
     def stop(self, worker: Any) -> None:
-        """Waits until what is under way has been answered, at most PUSHSVC_DRAIN_S."""
-        if self._loop is not None:
-            self._loop.join()
+        """Waits until what is under way has been answered, at most PUSHSVC_DRAIN_S, or until a cold stop is asked for.
+
+        Celery does not look at its signals while it is in here.
+        """
+        while self._loop is not None and self._loop.is_alive():
+            self._loop.join(LOOK_FOR_SIGNAL_EVERY_S)
+            if state.should_terminate not in (None, False):
+                self._loop.stop(drain=False)
 
     def terminate(self, worker: Any) -> None:
         """A cold stop: what is under way is left to the others at once."""

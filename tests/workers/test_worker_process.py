@@ -142,6 +142,16 @@ def test_a_cold_stop_does_not_wait(worker, valkey):
     until(lambda: sent(valkey) == ["a"])
 
 
+def test_a_cold_stop_ends_a_drain_that_is_under_way(worker, valkey):
+    append(valkey, "a")
+    one = worker(STANDIN_SEND_S="60", PUSHSVC_DRAIN_S="60")
+    until(lambda: _pending(valkey) == 1 and "ready." in one.log)
+    one.process.send_signal(signal.SIGTERM)
+    until(lambda: "Warm shutdown" in one.log)
+    one.process.send_signal(signal.SIGQUIT)
+    one.wait(10)
+
+
 def test_two_workers_do_the_upkeep_once(worker, valkey):
     one, two = worker("-n", "one@test"), worker("-n", "two@test")
     until(lambda: valkey.call("GET", "upkept"))
