@@ -17,18 +17,24 @@ from pushsvc.providers.provider import PayloadRefused, Provider
 FETCH_LOCK_S = 15.0  # one worker's time to fetch a bearer before another may try
 LOOK_AGAIN_S = 0.1  # how often a worker looks whether another has fetched the bearer
 FAILURE_HOLDS_S = 5.0  # pushes that come within this time of a failed fetch share its verdict
+STALE_S = 1.0  # what has waited here for longer is decided anew: it may have expired, or its token may have moved
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What came of a push that was handed over: the provider's answer, or why it never went out."""
+    """What came of a push that was handed over: the provider's answer, or why it never went out.
+
+    Without a verdict it has waited for so long that it has to be decided anew. `shared` says that the verdict came with
+    another push already: one answer of the OAuth server serves many.
+    """
 
     tag: object
     push: Push
     request: PushRequest | None
     answer: Answer | None
-    verdict: Verdict
+    verdict: Verdict | None
     bearer: str | None = field(default=None, repr=False)
+    shared: bool = False
 
 
 class _Sent(NamedTuple):
@@ -38,6 +44,7 @@ class _Sent(NamedTuple):
     push: Push
     request: PushRequest
     bearer: str | None
+    since: float  # the pulse at which it was built
 
 
 @dataclass(slots=True)
@@ -45,7 +52,7 @@ class _Fetch:
     """A bearer that is on its way: who waits for it, and when to look on the shelf again."""
 
     credential: Credential
-    waiting: list[tuple[object, Push]] = field(default_factory=list)
+    waiting: list[tuple[object, Push, float]] = field(default_factory=list)  # with the pulse of their coming
     asked: bool = False
     look_at: float = 0.0
 
@@ -62,6 +69,7 @@ class Courier:
         *,
         capacity: int,
         clock: Callable[[], float] = time.time,
+        pulse: Callable[[], float] = time.monotonic,
     ) -> None:
         """`capacity` is how many requests may wait for their answers; what is more waits here."""
         self._providers = providers
@@ -70,6 +78,7 @@ class Courier:
         self._shelf = shelf
         self._capacity = capacity
         self._clock = clock
+        self._pulse = pulse
         self._bearers: dict[str, Bearer] = {}
         self._fetches: dict[str, _Fetch] = {}
         self._failed: dict[str, tuple[float, Verdict]] = {}
@@ -100,8 +109,8 @@ class Courier:
         fetch = self._fetches.get(key)
         if fetch is None:
             failed = self._failed.get(key)
-            if failed is not None and failed[0] > push.now:
-                self._refused.append(Delivery(tag, push, None, None, failed[1]))
+            if failed is not None and failed[0] > self._pulse():
+                self._refused.append(Delivery(tag, push, None, None, failed[1], shared=True))
                 return
             made = provider.bearer(credential, push.now)
             if made is None:
@@ -112,7 +121,7 @@ class Courier:
                 self._send(tag, push, made.token)
                 return
             fetch = self._fetches[key] = _Fetch(credential)
-        fetch.waiting.append((tag, push))
+        fetch.waiting.append((tag, push, self._pulse()))
         self._waiting += 1
 
     def renew(self, refused: Delivery) -> None:
@@ -140,7 +149,7 @@ class Courier:
             timeout_s = min(timeout_s, 0.02)
         done, self._refused = self._refused, []
         for sent, answer in self._sender.poll(0 if done else timeout_s):
-            tag, push, request, bearer = cast(_Sent, sent)
+            tag, push, request, bearer, _ = cast(_Sent, sent)
             verdict = self._providers[push.route.provider].read(push, answer)
             done.append(Delivery(tag, push, request, answer, verdict, bearer))
         self._submit()
@@ -157,14 +166,20 @@ class Courier:
             verdict = Verdict(refused.row, reason=refused.cause)
             self._refused.append(Delivery(tag, push, None, None, verdict))
             return
-        self._held.append(_Sent(tag, push, request, bearer))
+        self._held.append(_Sent(tag, push, request, bearer, self._pulse()))
         self._submit()
 
     def _submit(self) -> None:
         """One event may be for thousands of devices: they go out as others are answered."""
         while self._held and self._sender.in_flight < self._capacity:
             sent = self._held.popleft()
-            self._sender.submit(sent, sent.request, self._identity(sent.push))
+            if self._is_stale(sent.since):
+                self._refused.append(Delivery(sent.tag, sent.push, None, None, None))
+            else:
+                self._sender.submit(sent, sent.request, self._identity(sent.push))
+
+    def _is_stale(self, since: float) -> bool:
+        return self._pulse() - since > STALE_S
 
     def _identity(self, push: Push) -> Identity:
         route = push.route
@@ -179,11 +194,11 @@ class Courier:
 
     def _fetch(self) -> None:
         """One fetch for all workers: the shelf first, then whoever holds the lock asks the provider."""
-        now = self._clock()
+        now, pulse = self._clock(), self._pulse()
         for key, fetch in list(self._fetches.items()):
-            if fetch.asked or fetch.look_at > now:
+            if fetch.asked or fetch.look_at > pulse:
                 continue
-            fetch.look_at = now + LOOK_AGAIN_S
+            fetch.look_at = pulse + LOOK_AGAIN_S
             lying = self._shelf.take(key)
             if lying is not None and lying[1] > now:
                 self._fetched(key, Bearer(*lying))
@@ -207,8 +222,14 @@ class Courier:
         self._waiting -= len(fetch.waiting)
         if isinstance(got, Bearer):
             self._bearers[key] = got
-            for tag, push in fetch.waiting:
-                self._send(tag, push, got.token)
+            for tag, push, since in fetch.waiting:
+                if self._is_stale(since):
+                    self._refused.append(Delivery(tag, push, None, None, None))
+                else:
+                    self._send(tag, push, got.token)
         else:
-            self._failed[key] = (self._clock() + FAILURE_HOLDS_S, got)
-            self._refused += [Delivery(tag, push, None, None, got) for tag, push in fetch.waiting]
+            self._failed[key] = (self._pulse() + FAILURE_HOLDS_S, got)
+            self._refused += [
+                Delivery(tag, push, None, None, got, shared=place > 0)
+                for place, (tag, push, _) in enumerate(fetch.waiting)
+            ]

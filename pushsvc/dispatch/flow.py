@@ -82,8 +82,10 @@ class Flow:
         providers: Mapping[str, Provider],
         capacity: int,
         clock: Callable[[], float] = time.time,
+        pulse: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:
+        """`clock` gives UNIX seconds; `pulse` measures intervals, and goes on when the machine's time is put back."""
         self._stream = stream
         self._windows = windows
         self._apps = apps
@@ -96,8 +98,10 @@ class Flow:
         self._clock = clock
         self._jitter = jitter
         self.draining = False
-        self._inbox = Inbox(stream, providers)
+        self._pulse = pulse
+        self._inbox = Inbox(stream, providers, pulse)
         self._open = 0
+        self._again: list[_Flight] = []  # to be decided anew and sent at once
         self._write_at = 0.0
         self._show_at = 0.0
         self._refusals: dict[str, tuple[int, float]] = {}  # by credential: refusals in a row, when last counted
@@ -118,7 +122,8 @@ class Flow:
                 self._end(flight, delivery)
             except Exception as error:
                 self._give_up(flight.open, error)
-        if self._clock() >= self._show_at:
+        self._send_again()
+        if self._pulse() >= self._show_at:
             self._show_reach()
         if len(self._ledger):
             self._write()
@@ -133,7 +138,7 @@ class Flow:
         return room if room >= max(1, self._capacity // 4) else 0
 
     def _show_reach(self) -> None:
-        self._show_at = self._clock() + SHOW_EVERY_S
+        self._show_at = self._pulse() + SHOW_EVERY_S
         reach = self._courier.reach
         self._telemetry.reached(reach)
         self._board.show(reach)
@@ -144,9 +149,9 @@ class Flow:
 
     def _write(self) -> None:
         """Some hundred at a time, at once where nothing else is under way."""
-        now = self._clock()
-        self._write_at = self._write_at or now + WRITE_AFTER_S
-        if len(self._ledger) >= WRITE_COUNT or now >= self._write_at or not self._courier.in_flight:
+        pulse = self._pulse()
+        self._write_at = self._write_at or pulse + WRITE_AFTER_S
+        if len(self._ledger) >= WRITE_COUNT or pulse >= self._write_at or not self._courier.in_flight:
             self._ledger.write()
             self._write_at = 0.0
             self._telemetry.gauge("in_flight", self._courier.in_flight)
@@ -249,12 +254,7 @@ class Flow:
         event, row, again = open_.event, refused.row, refused.again
         self._ledger.ended(event, of_refused(event, refused, now))
         if row.action is Action.DROP_TOKEN:
-            known = (
-                t
-                for user in _recipients(open_.entry, event)
-                for d in devices.get((event.app, user), ())
-                for t in d.tokens
-            )
+            known = (token for found in devices.values() for device in found for token in device.tokens)
             self._ledger.drop_token(event.app, next(token for token in known if token.id == again.token_id), None)
         elif row.action is Action.TELL_OPERATOR:
             self._telemetry.tell_operator(event.app, row.reason, row.cause, row.cure)
@@ -266,14 +266,17 @@ class Flow:
         """Decides what a verdict comes to, and notes it down or sends again."""
         push, now = delivery.push, self._clock()
         app_id, route, verdict = push.event.app, push.route, delivery.verdict
+        if verdict is None:
+            self._again.append(flight)
+            return
         if push.app.settings.print_push_logs and delivery.request is not None:
-            self._telemetry.exchanged(printed(delivery, delivery.request))
+            self._telemetry.exchanged(printed(delivery, delivery.request, verdict))
         key = route.credential.identity
-        counted, counted_at = self._refusals.get(key, (0, 0.0))
+        pulse, (counted, counted_at) = self._pulse(), self._refusals.get(key, (0, 0.0))
         settled = settle(push, verdict, flight.again, refusals=counted, now=now, jitter=self._jitter())
-        burst = settled.refusals > counted and now - counted_at < REFUSAL_SPACING_S
+        burst = settled.refusals > counted and (delivery.shared or pulse - counted_at < REFUSAL_SPACING_S)
         if settled.refusals != counted and not burst:
-            self._refusals[key] = (settled.refusals, now)
+            self._refusals[key] = (settled.refusals, pulse)
         if settled.renew_bearer:
             self._courier.renew(delivery)
         elif settled.reconnect:
@@ -287,7 +290,7 @@ class Flow:
         if settled.tell:
             self._telemetry.tell_operator(app_id, settled.reason, settled.cause, settled.cure)
         if settled.again is not None and settled.retry_at is not None and settled.retry_at <= now:
-            self._send_again(flight, push, settled.again, now)
+            self._again.append(_Flight(flight.open, settled.again))
             return
         record = of_settled(push, flight.again, delivery.request, settled, now)
         event = flight.open.event
@@ -299,23 +302,38 @@ class Flow:
             self._ledger.ended(event, record)
         self._one_less(flight.open)
 
-    def _send_again(self, flight: _Flight, push: Push, again: Again, now: float) -> None:
-        """At once, decided anew: another environment has another server, and may have another credential."""
-        event, device = flight.open.event, push.device
-        for planned in plan(
-            event,
-            push.app,
-            (device,),
-            again=again,
-            recipient=again.recipient,
-            enqueued_at=again.enqueued_at,
-            now=now,
-        ):
+    def _send_again(self) -> None:
+        """What goes out at once is decided anew, where a store is away at the next turn.
+
+        Its token may have moved to another user, another environment has another server and may have another
+        credential, and what waited for a bearer may have expired.
+        """
+        if not self._again:
+            return
+        now = self._clock()
+        users = [(one.open.event.app, one.again.uid or one.again.recipient) for one in self._again]
+        apps = self._apps.get(list({app_id for app_id, _ in users}))
+        devices = self._devices.of(users)
+        flights, self._again = self._again, []
+        for flight, user in zip(flights, users, strict=True):
+            event, again = flight.open.event, flight.again
+            try:
+                (planned,) = plan(
+                    event,
+                    apps.get(event.app),
+                    devices.get(user, ()),
+                    again=again,
+                    recipient=again.recipient,
+                    enqueued_at=again.enqueued_at,
+                    now=now,
+                )
+            except Exception as error:
+                self._give_up(flight.open, error)
+                continue
             if isinstance(planned, Launch):
                 self._hand_over(_Flight(flight.open, planned.again), planned.push)
             else:
-                self._ledger.ended(event, of_refused(event, planned, now))
-                self._one_less(flight.open)
+                self._refuse(flight.open, planned, devices, now)
 
     def _one_less(self, open_: _Open) -> None:
         open_.left -= 1
@@ -332,10 +350,9 @@ def _planned(
     devices: Mapping[tuple[int, int | str], tuple[Device, ...]],
     now: float,
 ) -> list[Planned]:
-    """What the entry's event comes to for all of its recipients."""
-    return [
-        planned
-        for user in _recipients(entry, event)
+    """What the entry's event comes to for all of its recipients; one who is named twice gets it once."""
+    found: dict[tuple[int, int | str | None], Planned] = {}
+    for user in _recipients(entry, event):
         for planned in plan(
             event,
             app,
@@ -345,8 +362,10 @@ def _planned(
             enqueued_at=entry.enqueued_at,
             ended=ended,
             now=now,
-        )
-    ]
+        ):
+            token_id = planned.again.token_id
+            found.setdefault((token_id, None if token_id else user), planned)
+    return list(found.values())
 
 
 def _recipients(entry: Entry, event: Event) -> list[int | str]:

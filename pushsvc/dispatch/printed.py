@@ -8,13 +8,13 @@ import msgspec
 
 from pushsvc.dispatch.courier import Delivery
 from pushsvc.domain.device import redacted
-from pushsvc.domain.push import PushRequest, PushResponse
+from pushsvc.domain.push import PushRequest, PushResponse, Verdict
 
 # What is looked into; below anything else, as `data`, the very names of properties are the producer's.
 _INNER = ("message", "apns", "android", "webpush", "notification", "headers", "payload", "aps", "alert")
 
 
-def printed(delivery: Delivery, request: PushRequest) -> Mapping[str, str | int | None]:
+def printed(delivery: Delivery, request: PushRequest, verdict: Verdict) -> Mapping[str, str | int | None]:
     """The fields of the line: the token redacted, no authorization, and of the body its size and property names.
 
     `status` is None and `answer` names the fault where there was no answer.
@@ -32,7 +32,7 @@ def printed(delivery: Delivery, request: PushRequest) -> Mapping[str, str | int 
         "body_bytes": len(request.body),
         "body_keys": " ".join(_keys(msgspec.json.decode(request.body))),
         "status": answer.status if isinstance(answer, PushResponse) else None,
-        "answer": delivery.verdict.reason or delivery.verdict.row.reason,
+        "answer": verdict.reason or verdict.row.reason,
     }
 
 

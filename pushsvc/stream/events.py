@@ -111,6 +111,13 @@ end
 return out
 """)
 
+# KEYS: lane. ARGV: group, how many at most, consumer.
+_HELD = Script("""
+local out = {}
+for _, row in ipairs(redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', ARGV[2], ARGV[3])) do out[#out + 1] = row[1] end
+return out
+""")
+
 # KEYS: lane, dead. ARGV: group, id, how many are kept, the fields of the dead letter. Once only, however often it runs.
 _BURY = Script("""
 local fields = {unpack(ARGV, 4)}
@@ -212,6 +219,19 @@ class ValkeyStream:
         found = self._take(self.consumer, count)
         self._in_doubt = bool(found)  # until there is none left
         return found
+
+    def held(self, entries: Sequence[Entry]) -> set[Entry]:
+        """Those of the entries that are still ours; one round trip a lane that has any."""
+        ours: set[Entry] = set()
+        for lane, key in keys.LANES.items():
+            asked = {entry.id: entry for entry in entries if entry.lane is lane}
+            if asked:
+                rows = self._valkey.run(_HELD, (key,), (keys.GROUP, len(self._held) + 1, self.consumer))
+                ours |= {asked[found] for row in rows if (found := row.decode()) in asked}
+        self._held = {(entry.lane, entry.id) for entry in ours} | {
+            one for one in self._held if one not in {(entry.lane, entry.id) for entry in entries}
+        }
+        return ours
 
     def claim(self, count: int) -> list[Entry]:
         """Entries that a dead worker held, now ours, calls first; each claim counts as a delivery.

@@ -89,7 +89,10 @@ def _message(push: Push, message: Message) -> dict[str, Any]:
             out["webpush"] = _webpush(push)
     over = push.event.fcm
     if over and not push.app.settings.privacy:  # the override is the producer's own text and data
-        out = merged(out, MESSAGE.canonical(over))
+        canonical = MESSAGE.canonical(over)
+        if canonical.get("android_v2") is not None:
+            out.pop("android", None)  # it takes the place of android, and FCM refuses both
+        out = merged(out, canonical)
     return out
 
 
