@@ -13,9 +13,11 @@ import pytest
 from pushsvc.cli.config import table
 from pushsvc.cli.main import COMMANDS
 from pushsvc.cli.outcomes import page
+from pushsvc.cli.simulate import simulate
 from pushsvc.config import VARIABLES
 from pushsvc.domain.app import Settings
 from pushsvc.domain.event import Event, parse, schema
+from pushsvc.simulator.faults import KINDS
 from pushsvc.telemetry import GAUGES, Metrics
 
 ROOT = Path(__file__).parents[1]
@@ -79,6 +81,20 @@ def test_the_table_of_properties_has_every_property_of_an_event() -> None:
     rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", EVENTS, re.MULTILINE)
     named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
     assert set(Event.__struct_fields__) <= named
+
+
+def test_the_simulators_page_has_every_fault_with_its_options_and_the_ports_of_the_command() -> None:
+    page = DOCS[ROOT / "docs/simulator.md"]
+    written = [line for line in page.partition("## Faults")[2].splitlines() if line.startswith("| `")]
+    assert written == [f"| `{kind.name}` | {kind.description} | {_options(kind.options)} |" for kind in KINDS.values()]
+    ports = {f"--{each.name.replace('_', '-')}": each.default for each in simulate.params if "port" in str(each.name)}
+    listed = re.findall(r"^\| (\d+) \|.*\| `(--[\w-]+)` \|$", page, re.MULTILINE)
+    assert {option: int(port) for port, option in listed} == ports
+
+
+def _options(options: dict[str, Any]) -> str:
+    said = [f"`{name}`" + ("" if value in (None, "") else f" ({value})") for name, value in options.items()]
+    return ", ".join(said) or "–"
 
 
 def test_the_variables_of_the_table_are_unique_and_explained() -> None:

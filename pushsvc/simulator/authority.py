@@ -1,6 +1,7 @@
 """Plays Apple's developer portal and Google's console: issues every credential, and may take it back."""
 
 import datetime as dt
+import os
 import secrets
 import string
 import tempfile
@@ -12,7 +13,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from . import pkcs12
@@ -113,16 +114,21 @@ class _Issuer:
 
 
 class Authority:
-    """Issues and revokes; the servers ask it what is still good. It lives in memory and one temporary folder."""
+    """Issues and revokes; the servers ask it what is still good.
 
-    def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="push-simulator-")
-        self.folder = Path(self._folder.name)
+    It lives in memory and in a temporary folder, or in the `folder` that is given: there the issuers stay, so that
+    what trusts them, and what they have issued, is good after the next start too.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._temporary = tempfile.TemporaryDirectory(prefix="push-simulator-") if folder is None else None
+        self.folder = folder or Path(self._temporary.name if self._temporary else "")
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = threading.Lock()
-        self._server_ca = _make_ca("Push Simulator Server CA", "Push Simulator")
+        self._server_ca = self._issuer("server", "Push Simulator Server CA", "Push Simulator")
         # The names a client finds in the issuer field of a real push certificate.
-        self._apple = _make_ca("Apple Worldwide Developer Relations Certification Authority", "Apple Inc.")
-        self._other = _make_ca("Example Certification Authority", "Example Ltd.")
+        self._apple = self._issuer("apple", "Apple Worldwide Developer Relations Certification Authority", "Apple Inc.")
+        self._other = self._issuer("other", "Example Certification Authority", "Example Ltd.")
         self._revoked: dict[int, dt.datetime] = {}
         self.apns_keys: dict[str, ApnsKey] = {}
         self.service_accounts: dict[str, ServiceAccount] = {}
@@ -130,7 +136,7 @@ class Authority:
         self.ca_path = self.folder / "ca.pem"
         self.ca_path.write_bytes(self.ca_pem)
         self.server_chain_path = self.folder / "server.pem"
-        self.server_chain_path.write_bytes(self._issue_server())
+        write_private(self.server_chain_path, self._issue_server())
         self.client_trust_path = self.folder / "clients.pem"
         self.revision = 0
         self._write_client_trust()
@@ -203,6 +209,20 @@ class Authority:
         self.apns_keys[name] = key
         return key
 
+    def adopt_apns_key(self, team_id: str, key_id: str, p8: bytes) -> None:
+        """Takes a key for issued that an earlier start of the simulator has issued."""
+        key = load_pem_private_key(p8, None)
+        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        self.apns_keys[key_id] = ApnsKey(team_id, key_id, None, None, key)
+
+    def adopt_service_account(self, file: dict[str, str]) -> None:
+        """Takes an account for issued that an earlier start of the simulator has issued."""
+        key = load_pem_private_key(file["private_key"].encode(), None)
+        assert isinstance(key, rsa.RSAPrivateKey)
+        email, token_uri = file["client_email"], file["token_uri"]
+        account = ServiceAccount(file["project_id"], email, file["private_key_id"], token_uri, key)
+        self.service_accounts[email] = account
+
     def issue_service_account(self, project_id: str, *, may_send: bool = True) -> ServiceAccount:
         """Makes an account, and its project when that is new; `may_send` False leaves out the messaging permission."""
         email = f"firebase-adminsdk-{secrets.token_hex(3)}@{project_id}.iam.gserviceaccount.com"
@@ -228,7 +248,19 @@ class Authority:
         return serial_number in self._revoked
 
     def close(self) -> None:
-        self._folder.cleanup()
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+    def _issuer(self, name: str, common_name: str, organization: str) -> _Issuer:
+        path = self.folder / f"issuer-{name}.pem"
+        if path.exists():
+            pem = path.read_bytes()
+            key = load_pem_private_key(pem, None)
+            assert isinstance(key, ec.EllipticCurvePrivateKey)
+            return _Issuer(x509.load_pem_x509_certificate(pem), key)
+        made = _make_ca(common_name, organization)
+        write_private(path, made.certificate.public_bytes(Encoding.PEM) + _key_pem(made.key))
+        return made
 
     def _write_client_trust(self) -> None:
         now = dt.datetime.now(dt.UTC)
@@ -323,6 +355,12 @@ def _key_usage(signs_certificates: bool) -> x509.KeyUsage:
         encipher_only=False,
         decipher_only=False,
     )
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Writes a file that this user alone may read."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(content)
 
 
 def _key_pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:

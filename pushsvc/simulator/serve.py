@@ -5,25 +5,44 @@ import json
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import fields
+from pathlib import Path
 from typing import TextIO
 
 from .faults import KINDS
 from .simulator import Ports, Simulator
+from .starter import lay_out
 
 
-def serve(ports: Ports | None = None, *, as_json: bool = False, out: TextIO | None = None) -> None:
-    """Starts, prints where everything is (text, or one JSON line), and returns after SIGINT or SIGTERM."""
-    out = out or sys.stdout
+def serve(
+    ports: Ports | None = None,
+    folder: Path | None = None,
+    *,
+    tell: Callable[[Simulator], str] | None = None,
+    out: TextIO | None = None,
+) -> None:
+    """Starts, prints what `tell` says (by default where everything is), and returns after SIGINT or SIGTERM.
+
+    `folder` keeps the CA, and credentials and device tokens to begin with, for the next start.
+    """
+    out, tell = out or sys.stdout, tell or describe
     stopping = threading.Event()
     previous = {number: signal.signal(number, lambda *_: stopping.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with Simulator.start(ports) as simulator:
-            print(json.dumps(simulator.endpoints()) if as_json else describe(simulator), file=out, flush=True)
+        with Simulator.start(ports, folder) as simulator:
+            if folder is not None:
+                lay_out(simulator)
+            print(tell(simulator), file=out, flush=True)
             stopping.wait()
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def as_json(simulator: Simulator) -> str:
+    """Where everything is, as one JSON line."""
+    return json.dumps(simulator.endpoints())
 
 
 def describe(simulator: Simulator) -> str:
@@ -54,4 +73,5 @@ def main(arguments: list[str] | None = None) -> None:
         parser.add_argument(f"--{name}-port", type=int, default=0, metavar="N", help=f"port of {name} (default: any)")
     parser.add_argument("--json", action="store_true", help="print the endpoints as one JSON line")
     given = parser.parse_args(arguments)
-    serve(Ports(*(getattr(given, f"{port.name}_port") for port in fields(Ports))), as_json=given.json)
+    ports = Ports(*(getattr(given, f"{port.name}_port") for port in fields(Ports)))
+    serve(ports, tell=as_json if given.json else describe)

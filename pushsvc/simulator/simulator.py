@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Self, cast
 
 from .apns import Apns
@@ -84,9 +85,9 @@ def _bound(port: int, shared: bool = True) -> socket.socket:
 class Simulator:
     """APNs production, APNs sandbox, FCM and OAuth on loopback ports; a context manager, or `start` and `stop`."""
 
-    def __init__(self, ports: Ports | None = None) -> None:
+    def __init__(self, ports: Ports | None = None, folder: Path | None = None) -> None:
         clock = Clock()
-        self._world = World(clock, Authority(), Devices(clock), Faults(), Journal(clock))
+        self._world = World(clock, Authority(folder), Devices(clock), Faults(), Journal(clock))
         self.clock: Clock = clock
         self.authority: Authority = self._world.authority
         self.devices: Devices = self._world.devices
@@ -118,9 +119,12 @@ class Simulator:
         return self.authority.ca_pem
 
     @classmethod
-    def start(cls, ports: Ports | None = None) -> Self:
-        """Starts all servers and returns when they listen; raises OSError when a port is taken."""
-        simulator = cls(ports)
+    def start(cls, ports: Ports | None = None, folder: Path | None = None) -> Self:
+        """Starts all servers and returns when they listen; raises OSError when a port is taken.
+
+        `folder` keeps the issuers of all certificates for the next start.
+        """
+        simulator = cls(ports, folder)
         simulator._thread.start()
         if not simulator._ready.wait(_START_DEADLINE_S):
             raise TimeoutError("the simulator did not start listening in time")

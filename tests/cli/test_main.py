@@ -15,6 +15,7 @@ from pushsvc.cli.main import COMMANDS, cli
 from pushsvc.config import VARIABLES, BadConfig, Config
 from pushsvc.domain.outcome import Outcome
 from pushsvc.providers import outcome_rows
+from pushsvc.simulator import Simulator
 
 
 def run(*arguments: str, env: dict[str, str] | None = None) -> tuple[int, str, str]:
@@ -162,3 +163,18 @@ def test_a_provider_may_be_given_as_the_url_that_simulate_prints(given: str, tak
 def test_a_provider_with_a_path_or_another_scheme_is_refused_by_its_name(given: str) -> None:
     with pytest.raises(BadConfig, match=r"PUSHSVC_OAUTH=.*host:port"):
         Config.from_env({"PUSHSVC_OAUTH": given})
+
+
+def test_the_simulators_variables_are_printed_for_a_shell_and_a_taken_port_is_told() -> None:
+    with Simulator.start() as simulator:
+        port = simulator.control_url.rpartition(":")[2]
+        code, out, _ = run("simulate", "--env", "--control-port", port)
+        taken = run("simulate", "--apns-production-port", port)
+    assert code == 0
+    environ = dict(line.removeprefix("export ").split("=", 1) for line in out.splitlines())
+    assert environ["PUSHSVC_FCM"] == simulator.fcm.host
+    assert set(environ) < {variable.name for variable in VARIABLES}
+    assert taken[0] == 2
+    assert taken[2].startswith(f"error: simulator: cannot listen on 127.0.0.1:{port}: Address already in use.")
+    code, _, err = run("simulate", "--env", "--control-port", port)
+    assert (code, err.startswith(f"error: simulator: none runs at http://127.0.0.1:{port}.")) == (3, True)

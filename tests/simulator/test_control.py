@@ -6,6 +6,7 @@ import signal
 import ssl
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import fields
@@ -15,10 +16,12 @@ import httpx
 import jwt
 import pytest
 from conftest import ALERT, BUNDLE, PROJECT
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, pkcs12
 
 from pushsvc.simulator import ControlClient, ControlError, Ports, Simulator
 from pushsvc.simulator.control import OPERATIONS
 from pushsvc.simulator.faults import KINDS
+from pushsvc.simulator.starter import lay_out
 
 
 @pytest.fixture
@@ -176,3 +179,42 @@ def test_a_port_that_is_taken_is_an_error(simulator: Simulator) -> None:
     assert all(field.default == 0 for field in fields(Ports))
     with pytest.raises(OSError, match="in use"):
         Simulator.start(taken)
+
+
+def test_what_a_folder_keeps_is_good_at_the_next_start(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "simulator"
+    names = ("ca.pem", "chat.p12", "AuthKey_SIMULATOR1.p8", "service-account.json", "push.token", "fcm.token")
+    kept: list[dict[str, bytes]] = []
+    for _ in range(2):
+        with Simulator.start(folder=folder) as simulator:
+            lay_out(simulator)
+            kept.append({name: (folder / name).read_bytes() for name in names})
+            first = kept[0]
+            assert simulator.devices.find((folder / "voip.token").read_text()) is not None
+            key, certificate, _ = pkcs12.load_key_and_certificates(first["chat.p12"], b"secret")
+            assert key is not None
+            assert certificate is not None
+            pem = tmp_path / "client.pem"
+            pem.write_bytes(
+                certificate.public_bytes(Encoding.PEM)
+                + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+            )
+            by_certificate = ssl.create_default_context(cadata=first["ca.pem"].decode())
+            by_certificate.load_cert_chain(pem)
+            claims = {"iss": "TEAM000001", "iat": int(time.time())}
+            bearer = jwt.encode(
+                claims, first["AuthKey_SIMULATOR1.p8"], algorithm="ES256", headers={"kid": "SIMULATOR1"}
+            )
+            by_key = ssl.create_default_context(cadata=first["ca.pem"].decode())
+            url = f"{simulator.apns_production.url}/3/device/{first['push.token'].decode()}"
+            sent = {"apns-topic": BUNDLE, "apns-push-type": "alert"}
+            with httpx.Client(http2=True, http1=False, verify=by_certificate) as http:
+                assert http.post(url, headers=sent, content=ALERT).status_code == 200
+            with httpx.Client(http2=True, http1=False, verify=by_key) as http:
+                signed = {"authorization": f"bearer {bearer}"}
+                assert http.post(url, headers=sent | signed, content=ALERT).status_code == 200
+            account = json.loads(first["service-account.json"])
+            assert account["client_email"] in simulator.authority.service_accounts
+    assert kept[0] == kept[1]
+    secret = [path for path in folder.iterdir() if path.name not in ("ca.pem", "clients.pem")]
+    assert not [path.name for path in secret if path.stat().st_mode & 0o077]
