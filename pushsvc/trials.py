@@ -76,6 +76,7 @@ def _devices(
     assert user is not None
     devices = service.devices.of_user(app_id, user)
     if not devices:
+        service.users.get(app_id, user)
         raise NotFound("user", "the user has no device", "Register one first.")
     if len(devices) > MAX_DEVICES:
         raise BadValue("user", f"the user has {len(devices)} devices, too many to test at once", "Give a token.")

@@ -33,6 +33,7 @@ EXAMPLE = {
             },
             "answer": {"status": 400, "headers": {}, "body": {"reason": "BadDeviceToken"}},
             "took_ms": 41.0,
+            "note": "",
         }
     ]
 }
@@ -99,6 +100,6 @@ def router(service: Service) -> APIRouter:
         done = test_pushes(
             service, app_id, user=new.user, token=new.token, pasted=pasted, event=event, dry_run=new.dry_run
         )
-        return JSONResponse({"pushes": [{**asdict(trial), "outcome": trial.outcome.name.lower()} for trial in done]})
+        return JSONResponse({"pushes": [{**asdict(trial), "outcome": trial.word} for trial in done]})
 
     return routes

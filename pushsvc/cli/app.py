@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from pushsvc.cli.session import at, json_option, print_json, print_table, service
+from pushsvc.cli.session import at, json_option, print_done, print_json, print_table, service
 
 
 @click.group()
@@ -18,13 +18,13 @@ def app() -> None:
 @click.argument("name")
 @json_option
 def add(name: str, as_json: bool) -> None:
-    """Make an app and print its id and its token. The token is shown this once."""
+    """Make an app and print its token, alone on standard output, this once; its id is told beside it."""
     with service() as built:
         stored, token = built.apps.create(name)
     if as_json:
         print_json({"id": stored.app.id, "name": stored.app.name, "token": token})
     else:
-        click.echo(f"app       {stored.app.id} ({stored.app.name})\napp token {token}   (shown this once)")
+        _tell_token(f"app {stored.app.id} ({stored.app.name}); its token, shown this once:", token)
 
 
 @app.command("list")
@@ -43,30 +43,42 @@ def list_(as_json: bool) -> None:
 @app.command()
 @click.argument("app_id", type=int)
 @click.confirmation_option(prompt="Delete the app with all its devices, credentials and records?")
-def delete(app_id: int) -> None:
+@json_option
+def delete(app_id: int, as_json: bool) -> None:
     """Delete an app with its users, devices, credentials and records."""
     with service() as built:
         built.apps.delete(app_id)
-    click.echo(f"app {app_id} deleted")
+    print_done({"id": app_id, "deleted": True}, f"app {app_id} deleted", as_json)
 
 
 @app.command()
 @click.argument("app_id", type=int)
-def rotate(app_id: int) -> None:
-    """Give the app a new token and print it; the old one stops working at once."""
+@json_option
+def rotate(app_id: int, as_json: bool) -> None:
+    """Give the app a new token and print it, alone on standard output; the old one stops working at once."""
     with service() as built:
         token = built.apps.rotate_token(app_id)
-    click.echo(f"app token {token}   (shown this once)")
+    if as_json:
+        print_json({"id": app_id, "token": token})
+    else:
+        _tell_token(f"the new token of app {app_id}, shown this once:", token)
+
+
+def _tell_token(about: str, token: str) -> None:
+    """The token alone on standard output, so that it can be piped and copied; the rest is for the person."""
+    click.echo(about, err=True)
+    click.echo(token)
 
 
 @app.command()
 @click.argument("app_id", type=int)
 @click.argument("state", type=click.Choice(["on", "off"]))
-def switch(app_id: int, state: str) -> None:
+@json_option
+def switch(app_id: int, state: str, as_json: bool) -> None:
     """Switch a whole app on or off; off, its events end as 902 and its token opens nothing."""
     with service() as built:
         built.apps.set_active(app_id, state == "on")
-    click.echo(f"app {app_id} is {state}")
+    print_done({"id": app_id, "active": state == "on"}, f"app {app_id} is {state}", as_json)
 
 
 @app.group()

@@ -10,6 +10,7 @@ import click
 from pushsvc.cli.session import (
     app_option,
     json_option,
+    print_done,
     print_json,
     print_table,
     read_secret,
@@ -95,37 +96,41 @@ def _dict(stored: StoredCredential) -> dict[str, Any]:
 @credential.command()
 @app_option
 @click.argument("credential_id", type=int)
-def delete(app_id: int, credential_id: int) -> None:
+@json_option
+def delete(app_id: int, credential_id: int, as_json: bool) -> None:
     """Delete a credential."""
     with service() as built:
         built.credentials.delete(app_id, credential_id)
-    click.echo(f"credential {credential_id} deleted")
+    print_done({"id": credential_id, "deleted": True}, f"credential {credential_id} deleted", as_json)
 
 
 @credential.command()
 @app_option
 @click.argument("credential_id", type=int)
 @click.option("--reason", default="by hand", show_default=True, help="Shown with every push that ends as 902.")
-def pause(app_id: int, credential_id: int, reason: str) -> None:
+@json_option
+def pause(app_id: int, credential_id: int, reason: str, as_json: bool) -> None:
     """Stop using a credential for now."""
     with service() as built:
         built.credentials.pause_by_hand(app_id, credential_id, reason)
-    click.echo(f"credential {credential_id} is paused")
+    print_done({"id": credential_id, "paused": reason}, f"credential {credential_id} is paused", as_json)
 
 
 @credential.command()
 @app_option
 @click.argument("credential_id", type=int)
-def resume(app_id: int, credential_id: int) -> None:
+@json_option
+def resume(app_id: int, credential_id: int, as_json: bool) -> None:
     """Use a paused credential again."""
     with service() as built:
         built.credentials.resume(app_id, credential_id)
-    click.echo(f"credential {credential_id} is in use")
+    print_done({"id": credential_id, "paused": ""}, f"credential {credential_id} is in use", as_json)
 
 
 @credential.command("rotate-keys")
-def rotate_keys() -> None:
+@json_option
+def rotate_keys(as_json: bool) -> None:
     """Encrypt every credential with the first key of PUSHSVC_VAULT_KEYS; then the old keys can go."""
     with service() as built:
         done = built.credentials.rotate_keys()
-    click.echo(f"{done} credentials encrypted anew")
+    print_done({"encrypted_anew": done}, f"{done} credentials encrypted anew", as_json)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pushsvc.cli.session import at, json_option, print_json, print_table
+from pushsvc.cli.session import at, json_option, print_done, print_json, print_table
 
 if TYPE_CHECKING:
     from pushsvc.stream.dead import DeadLetter, DeadLetters
@@ -78,27 +78,30 @@ def show(letter_id: str, as_json: bool) -> None:
         print_json({**_dict(letter), "event": event})
         return
     for name, value in {**_dict(letter), "at": at(letter.at)}.items():
-        click.echo(f"{name:11} {value}")
+        if value != "":
+            click.echo(f"{name:11} {value}")
     click.echo(event)
 
 
 @dead.command()
 @click.argument("letter_ids", nargs=-1)
 @click.option("--all", "every", is_flag=True, help="All of them.")
-def retry(letter_ids: tuple[str, ...], every: bool) -> None:
+@json_option
+def retry(letter_ids: tuple[str, ...], every: bool, as_json: bool) -> None:
     """Put dead letters on their lane again. Exit code 1 when one is gone or is no event."""
-    _each(letter_ids, every, "retry")
+    _each(letter_ids, every, "retry", as_json)
 
 
 @dead.command()
 @click.argument("letter_ids", nargs=-1)
 @click.option("--all", "every", is_flag=True, help="All of them.")
-def drop(letter_ids: tuple[str, ...], every: bool) -> None:
+@json_option
+def drop(letter_ids: tuple[str, ...], every: bool, as_json: bool) -> None:
     """Throw dead letters away. Exit code 1 when one is gone already."""
-    _each(letter_ids, every, "drop")
+    _each(letter_ids, every, "drop", as_json)
 
 
-def _each(letter_ids: tuple[str, ...], every: bool, what: str) -> None:
+def _each(letter_ids: tuple[str, ...], every: bool, what: str, as_json: bool) -> None:
     from pushsvc.cli.failure import REFUSED
     from pushsvc.domain.event import BadEvent
 
@@ -117,7 +120,8 @@ def _each(letter_ids: tuple[str, ...], every: bool, what: str) -> None:
             if not worked:
                 click.echo(f"error: {_gone(letter_id).message}", err=True)
             done, failed = done + worked, failed + (not worked)
-    click.echo(f"{done} {'on their way again' if what == 'retry' else 'dropped'}")
+    word = "on their way again" if what == "retry" else "dropped"
+    print_done({"done": done, "failed": failed}, f"{done} {word}", as_json)
     if failed:
         raise SystemExit(REFUSED)
 

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pushsvc.cli.session import app_option, at, json_option, print_json, print_table, read_secret, service, user
+from pushsvc.cli.session import (
+    app_option,
+    at,
+    json_option,
+    print_done,
+    print_json,
+    print_table,
+    read_secret,
+    service,
+    user,
+)
 
 if TYPE_CHECKING:
     from pushsvc.domain.device import Device
@@ -46,7 +56,7 @@ def register(
         stored = built.devices.register(
             app_id, user=user(named), platform=platform, appid=appid, environment=environment, name=name, **given
         )
-    _print((stored,), as_json)
+    _print((stored,), as_json, named)
 
 
 @device.command("list")
@@ -57,21 +67,33 @@ def list_(app_id: int, named: str, as_json: bool) -> None:
     """List a user's devices; tokens are shown shortened."""
     with service() as built:
         found = built.devices.of_user(app_id, user(named))
-    _print(found, as_json)
+        if not found:  # there may be no such app or user
+            built.apps.get(app_id)
+            built.users.get(app_id, user(named))
+    _print(found, as_json, named)
 
 
 @device.command()
 @app_option
 @user_option
 @click.option("--token", help="The token to forget, or @file; without it all of the user's.")
-def remove(app_id: int, named: str, token: str | None) -> None:
-    """Forget one token of a user, or all."""
+@json_option
+def remove(app_id: int, named: str, token: str | None, as_json: bool) -> None:
+    """Forget one token of a user, or all. Exit code 1 when there is none to forget."""
+    from pushsvc.cli.failure import Failure
+
     with service() as built:
+        built.apps.get(app_id)
         gone = built.devices.remove(app_id, user(named), read_secret(token) if token else None)
-    click.echo(f"{gone} removed")
+    if not gone:
+        raise Failure(
+            "token", "the user has no such token" if token else "the user has no token", "See pushsvc device list."
+        )
+    print_done({"removed": gone}, f"{gone} removed", as_json)
 
 
-def _print(devices: tuple[Device, ...], as_json: bool) -> None:
+def _print(devices: tuple[Device, ...], as_json: bool, named: str) -> None:
+    """`named` is the user as asked for: an address, where the devices have the uid alone."""
     from pushsvc.domain.device import redacted
 
     if as_json:
@@ -99,11 +121,11 @@ def _print(devices: tuple[Device, ...], as_json: bool) -> None:
         return
     rows = [
         (
-            one.uid, one.platform.value, one.appid, one.name, token.id, token.kind.value, redacted(token.token),
+            named, one.uid, one.platform.value, one.appid, one.name, token.id, token.kind.value, redacted(token.token),
             token.environment.value if token.environment else "", at(token.registered_at),
         )
         for one in devices
         for token in one.tokens
     ]  # fmt: skip
-    columns = ("uid", "platform", "app", "name", "token id", "kind", "token", "environment", "registered")
+    columns = ("user", "uid", "platform", "app", "name", "token id", "kind", "token", "environment", "registered")
     print_table(columns, rows, "the user has no device")

@@ -13,16 +13,17 @@ from pushsvc.cli.session import at, json_option, print_json, print_table, read_s
 if TYPE_CHECKING:
     import httpx
 
+    from pushsvc.bootstrap import Service
     from pushsvc.domain.event import BadEvent, Event
     from pushsvc.domain.record import Record
 
 BATCH = 500
-SHOWN_BAD = 1000
+SHOWN_BAD = 100
 KEPT_IN_MEMORY_BYTES = 64 * 1024 * 1024  # of what --strict reads before it sends
 
 Line = tuple[bytes, "Event"]  # as written, and as understood
 Read = Callable[[bytes], "Event"]  # raises BadEvent
-Append = Callable[[list[Line]], list[bool]]  # tells for each whether it was new
+Append = Callable[[list[Line]], list[dict[str, Any]]]  # tells for each its id, and whether it was taken before
 
 
 @click.group()
@@ -67,8 +68,12 @@ def send(
 
     Exit code 0 when every event was taken, 1 when some were bad, 3 when the stream or the API was away: run it again.
     """
-    if bool(users) == (file is not None):
+    if users and file is not None:
+        raise click.UsageError("--user is for one event and --file for many: both were given.")
+    if not users and file is None:
         raise click.UsageError("give --user for one event, or --file for many.")
+    if users and app_id is None and url is None:
+        raise click.UsageError("give --app, the id of the event's app (pushsvc app list).")
     if (url is None) != (token is None):
         raise click.UsageError("--url and --token belong together.")
     lines: IO[bytes] = file if file is not None else _one_line(users, given)
@@ -78,10 +83,14 @@ def send(
         if strict:
             bad = _check(lines, read, kept)
             if bad:
-                _tell({"sent": 0, "repeated": 0, "bad": bad}, as_json)
+                _tell(_done(bad), as_json, of_file=file is not None)
             lines = kept
         done = _run(lines, read, append, progress=file is not None)
-    _tell(done, as_json)
+    _tell(done, as_json, of_file=file is not None)
+
+
+def _done(bad: list[dict[str, object]]) -> dict[str, Any]:
+    return {"sent": 0, "repeated": 0, "accepted": [], "bad": bad}
 
 
 def _run(lines: IO[bytes], read: Read, append: Append, *, progress: bool) -> dict[str, Any]:
@@ -92,13 +101,15 @@ def _run(lines: IO[bytes], read: Read, append: Append, *, progress: bool) -> dic
 
     from pushsvc.domain.event import BadEvent
 
-    done: dict[str, Any] = {"sent": 0, "repeated": 0, "bad": []}
+    done = _done([])
     batch: list[Line] = []
 
     def flush() -> None:
-        new = append(batch) if batch else []
-        done["sent"] += sum(new)
-        done["repeated"] += len(new) - sum(new)
+        accepted = append(batch) if batch else []
+        done["accepted"] += accepted
+        repeated = sum(one["repeated"] for one in accepted)
+        done["repeated"] += repeated
+        done["sent"] += len(accepted) - repeated
         batch.clear()
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -116,7 +127,7 @@ def _run(lines: IO[bytes], read: Read, append: Append, *, progress: bool) -> dic
                 bar.update(task, completed=number)
             flush()
         except Exception:
-            click.echo(f"{done['sent'] + done['repeated']} events are kept; run the same again to go on.", err=True)
+            click.echo(f"{len(done['accepted'])} events are kept; run the same again to go on.", err=True)
             raise
     return done
 
@@ -193,11 +204,20 @@ def _door(url: str | None, token: str | None, app_id: int | None) -> Iterator[tu
         from pushsvc.dispatch.admit import admit
 
         with service() as built:
+            known: set[int] = set()
 
             def read(raw: bytes) -> Event:
-                return admit(raw, now=time.time(), app=app_id, make_id=str(uuid.uuid4()), providers=built.providers)
+                event = admit(raw, now=time.time(), app=app_id, make_id=str(uuid.uuid4()), providers=built.providers)
+                if event.app not in known:
+                    _require_app(built, event.app)
+                    known.add(event.app)
+                return event
 
-            yield read, lambda batch: built.stream.append([event for _, event in batch])
+            def append(batch: list[Line]) -> list[dict[str, Any]]:
+                new = built.stream.append([event for _, event in batch])
+                return [{"id": event.id, "repeated": not first} for (_, event), first in zip(batch, new, strict=True)]
+
+            yield read, append
         return
     import httpx
 
@@ -205,6 +225,20 @@ def _door(url: str | None, token: str | None, app_id: int | None) -> Iterator[tu
     with httpx.Client(headers={"Authorization": f"Bearer {read_secret(token)}"}, timeout=60) as client:
         address = f"{url.rstrip('/')}/v1/events"
         yield lambda raw: _foreseen(raw, app_id), lambda batch: _post(client, address, [raw for raw, _ in batch])
+
+
+def _require_app(built: Service, app_id: int) -> None:
+    """Raises BadEvent where there is no such app; without the store nobody can tell, and the stream takes events."""
+    from pushsvc.directory.refused import NotFound
+    from pushsvc.domain.event import BadEvent
+    from pushsvc.store.database import StoreUnavailable
+
+    try:
+        built.apps.get(app_id)
+    except NotFound as error:
+        raise BadEvent(error.cause, error.cure, "app") from None
+    except StoreUnavailable:
+        pass
 
 
 def _foreseen(raw: bytes, app_id: int | None) -> Event:
@@ -221,12 +255,12 @@ def _foreseen(raw: bytes, app_id: int | None) -> Event:
         return parse(raw, now=time.time(), app=1, make_id="made-by-the-server")
 
 
-def _post(client: httpx.Client, url: str, lines: list[bytes]) -> list[bool]:
+def _post(client: httpx.Client, url: str, lines: list[bytes]) -> list[dict[str, Any]]:
     from pushsvc.cli.failure import REFUSED, UNREACHABLE, Failure
 
     answer = client.post(url, content=b"[%b]" % b",".join(lines), headers={"Content-Type": "application/json"})
     if answer.status_code == 202:
-        return [not one["repeated"] for one in answer.json()["accepted"]]
+        return list(answer.json()["accepted"])
     try:
         told = answer.json()
         cause, cure = str(told["cause"]), str(told["action"])
@@ -239,21 +273,36 @@ def _bad(number: int, bad: BadEvent) -> dict[str, object]:
     return {"line": number, "property": bad.prop, "cause": bad.cause, "cure": bad.cure}
 
 
-def _tell(done: dict[str, Any], as_json: bool) -> None:
+def _tell(done: dict[str, Any], as_json: bool, *, of_file: bool) -> None:
     from pushsvc.cli.failure import REFUSED
 
     if as_json:
         print_json(done)
     else:
         for bad in done["bad"][:SHOWN_BAD]:
-            where = f"line {bad['line']}" + (f": {bad['property']}" if bad["property"] else "")
+            where = (
+                f"line {bad['line']}{': ' * bool(bad['property'])}{bad['property']}"
+                if of_file
+                else _option(str(bad["property"]))
+            )
             click.echo(f"error: {where}: {bad['cause']}. {bad['cure']}", err=True)
+        if of_file and not done["accepted"] and not done["bad"]:
+            click.echo("note: the file holds no event; it has one JSON object a line", err=True)
         if len(done["bad"]) > SHOWN_BAD:
             click.echo(f"error: {len(done['bad']) - SHOWN_BAD} more lines are bad", err=True)
         repeated = f", {done['repeated']} taken before" if done["repeated"] else ""
         click.echo(f"{done['sent']} sent{repeated}" + (f", {len(done['bad'])} bad" if done["bad"] else ""))
+        if not of_file:
+            for one in done["accepted"]:
+                click.echo(f"event {one['id']}")
     if done["bad"]:
         raise SystemExit(REFUSED)
+
+
+def _option(prop: str) -> str:
+    """The option that a property of the event came from."""
+    name = prop.partition("[")[0]
+    return "--message-id" if name == "message.id" else f"--{name.removeprefix('message.') or 'user'}"
 
 
 @event.command()
@@ -266,6 +315,8 @@ def show(event_id: str, app_id: int, as_json: bool) -> None:
 
     with service() as built:
         records = built.journal.of_event(app_id, event_id)
+        if not records:
+            built.apps.get(app_id)
     if not records:
         raise Failure(
             f"event {event_id}",
@@ -276,16 +327,17 @@ def show(event_id: str, app_id: int, as_json: bool) -> None:
         print_json([as_dict(record) for record in records])
         return
     print_table(
-        ("user", "provider", "type", "outcome", "code", "reason", "tries", "at", "due", "cure"),
+        ("user", "provider", "type", "outcome", "code", "reason", "tries", "at", "due"),
         [
             (
                 r.recipient, r.provider, r.push_type, r.outcome.name.lower(), r.response_code, r.reason, r.attempts,
-                at(r.answered_at), at(r.due_at), r.cure,
+                at(r.answered_at), at(r.due_at),
             )
             for r in records
         ],
-        "",
     )  # fmt: skip
+    for reason, cause, cure in dict.fromkeys((r.reason, r.cause, r.cure) for r in records if r.reason):
+        click.echo(f"\n{reason}\n  cause  {cause}\n  cure   {cure}")
 
 
 def as_dict(record: Record) -> dict[str, Any]:

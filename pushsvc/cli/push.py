@@ -75,11 +75,12 @@ def test(
             dry_run=dry_run,
         )
     if as_json:
-        print_json([{**asdict(trial), "outcome": trial.outcome.name.lower()} for trial in done])
+        print_json([{**asdict(trial), "outcome": trial.word} for trial in done])
     else:
-        for trial in done:
+        for number, trial in enumerate(done):
+            click.echo("\n" * bool(number), nl=False)
             _print(trial)
-    if any(trial.outcome is not Outcome.ACCEPTED for trial in done):
+    if any(trial.outcome not in (None, Outcome.ACCEPTED) for trial in done):
         raise SystemExit(REFUSED)
 
 
@@ -96,7 +97,10 @@ def _print(trial: Trial) -> None:
             click.echo(f"         {name}: {value}")
         click.echo(f"         {json.dumps(trial.request['body'], ensure_ascii=False)}")
     if trial.answer is not None:
-        click.echo(f"answer   {json.dumps(trial.answer, ensure_ascii=False)}   ({trial.took_ms:.0f} ms)")
+        answer = {name: value for name, value in trial.answer.items() if value != ""}  # APNs says yes without a body
+        click.echo(f"answer   {json.dumps(answer, ensure_ascii=False)}   ({trial.took_ms:.0f} ms)")
     code = f" {trial.code}" if trial.code is not None else ""
-    click.echo(f"outcome  {trial.outcome.name.lower()}{code}" + (f" ({trial.reason})" if trial.reason else ""))
-    click.echo(f"cause    {trial.cause}\ncure     {trial.cure}\n")
+    click.echo(f"outcome  {trial.word}{code}" + (f" ({trial.reason})" if trial.reason else ""))
+    click.echo(f"cause    {trial.cause}\ncure     {trial.cure}")
+    if trial.note:
+        click.echo(f"note     {trial.note}")

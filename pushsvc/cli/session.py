@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import click
 if TYPE_CHECKING:
     from pushsvc.bootstrap import Service
 
-PIPED_WIDTH = 240  # columns of a table that goes into a file or another program
+PIPED_WIDTH = 120  # columns of a table that goes into a file or another program, where COLUMNS does not say
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 app_option = click.option("--app", "app_id", type=click.IntRange(1, 2**63 - 1), required=True, help="The app's id.")
@@ -21,8 +22,6 @@ app_option = click.option("--app", "app_id", type=click.IntRange(1, 2**63 - 1), 
 @contextmanager
 def service() -> Iterator[Service]:
     """Builds the service and closes it; raises BadConfig, StoreUnavailable, StreamUnavailable."""
-    import os
-
     from pushsvc import bootstrap
     from pushsvc.config import Config
 
@@ -38,6 +37,14 @@ def print_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
+def print_done(what: dict[str, object], sentence: str, as_json: bool) -> None:
+    """What a command has done: JSON for programs, a sentence for a person."""
+    if as_json:
+        print_json(what)
+    else:
+        click.echo(sentence)
+
+
 def print_table(columns: tuple[str, ...], rows: Sequence[tuple[object, ...]], empty: str = "") -> None:
     """A table for a person; `empty` is said where there is no row."""
     if not rows:
@@ -50,7 +57,7 @@ def print_table(columns: tuple[str, ...], rows: Sequence[tuple[object, ...]], em
     for row in rows:
         table.add_row(*("" if cell is None else str(cell) for cell in row))
     console = Console(markup=False)
-    if not console.is_terminal:
+    if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = PIPED_WIDTH
     console.print(table)
 

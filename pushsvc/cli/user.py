@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pushsvc.cli.session import app_option, json_option, print_json, print_table, service
+from pushsvc.cli.session import app_option, json_option, print_done, print_json, print_table, service
 from pushsvc.cli.session import user as named
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def add(app_id: int, address: str, as_json: bool) -> None:
 def list_(app_id: int, after: int, count: int, as_json: bool) -> None:
     """List users in the order of their uids."""
     with service() as built:
+        built.apps.get(app_id)
         _print(built.users.page(app_id, after, count), as_json)
 
 
@@ -43,21 +44,23 @@ def list_(app_id: int, after: int, count: int, as_json: bool) -> None:
 @app_option
 @click.argument("who", metavar="USER")
 @click.argument("state", type=click.Choice(["on", "off"]))
-def switch(app_id: int, who: str, state: str) -> None:
+@json_option
+def switch(app_id: int, who: str, state: str, as_json: bool) -> None:
     """Switch a user on or off; off, the devices stay registered and get no push."""
     with service() as built:
         built.users.set_active(app_id, named(who), state == "on")
-    click.echo(f"user {who} is {state}")
+    print_done({"user": named(who), "active": state == "on"}, f"user {who} is {state}", as_json)
 
 
 @user.command()
 @app_option
 @click.argument("who", metavar="USER")
-def delete(app_id: int, who: str) -> None:
+@json_option
+def delete(app_id: int, who: str, as_json: bool) -> None:
     """Delete a user with the device tokens."""
     with service() as built:
         built.users.delete(app_id, named(who))
-    click.echo(f"user {who} deleted")
+    print_done({"user": named(who), "deleted": True}, f"user {who} deleted", as_json)
 
 
 def _print(users: list[StoredUser], as_json: bool) -> None:

@@ -18,6 +18,7 @@ from pushsvc.domain.push import (
     Bearer,
     Push,
     PushRequest,
+    PushType,
     Refusal,
     TransportFailure,
     Verdict,
@@ -26,6 +27,10 @@ from pushsvc.domain.push import (
 from pushsvc.providers.provider import PayloadRefused, Provider
 from pushsvc.routing import route
 
+_UNSEEN = (
+    "A background push: it wakes the app, and the phone shows nothing. "
+    "Messages are shown where the app's setting 'background' is false."
+)
 SHOWN_BYTES = 16_384  # of a request's or an answer's body
 
 
@@ -34,7 +39,7 @@ class Trial:
     """What a test push did; `request` and `answer` are as sent and received, secrets redacted."""
 
     device: str
-    outcome: Outcome
+    outcome: Outcome | None  # None: nothing was asked of the provider, so that it has taken and refused nothing
     code: int | None  # the 90x, or the provider's status
     reason: str
     cause: str
@@ -43,6 +48,12 @@ class Trial:
     request: dict[str, object] | None = None
     answer: dict[str, object] | None = None
     took_ms: float = 0
+    note: str = ""  # what the one who looks at the phone has to know
+
+    @property
+    def word(self) -> str:
+        """The outcome's word; `dry_run` where the push was built and not sent."""
+        return self.outcome.name.lower() if self.outcome else "dry_run"
 
 
 def try_out(
@@ -72,9 +83,9 @@ def try_out(
             dry_run=dry_run,
         )
         provider = providers[chosen.provider]
-        if dry_run and not provider.validates:
-            return _rehearsed(push, provider)
-        return _sent(push, courier, timeout_s, clock)
+        rehearsed = dry_run and not provider.validates
+        trial = _rehearsed(push, provider) if rehearsed else _sent(push, courier, timeout_s, clock)
+        return replace(trial, note=_UNSEEN if chosen.push_type is PushType.BACKGROUND else "")
     name = redacted(device.tokens[0].token)
     if chosen is None:
         cure = "Test a call for a VoIP token, a message for a push or FCM token."
@@ -93,7 +104,7 @@ def _rehearsed(push: Push, provider: Provider) -> Trial:
         return _told(name, Verdict(refused.row, reason=refused.cause), None, None, sent=False, took_ms=0)
     cause = "The push was built and its credential chosen; this provider has no way to validate without delivering."
     shown = _shown_request(request, push.route.token.token)
-    return Trial(name, Outcome.ACCEPTED, None, "DryRun", cause, "Nothing to do.", sent=False, request=shown)
+    return Trial(name, None, None, "DryRun", cause, "Nothing to do.", sent=False, request=shown)
 
 
 def _sent(push: Push, courier: Callable[[], Courier], timeout_s: float, clock: Callable[[], float]) -> Trial:

@@ -143,6 +143,7 @@ def test_a_large_file_goes_in_batches(run: Run, app_id: str, valkey: Valkey, tmp
     file = tmp_path / "events.jsonl"
     file.write_text("".join(f'{{"id": "m-{n}", "user": {n + 1}}}\n' for n in range(1203)))
     done = run("event", "send", "--app", app_id, "--file", str(file), "--json")
+    assert [one["id"] for one in done.pop("accepted")] == [f"m-{n}" for n in range(1203)]
     assert done == {"sent": 1203, "repeated": 0, "bad": []}
     assert length(valkey) == 1203
 
