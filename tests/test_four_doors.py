@@ -189,7 +189,7 @@ def test_the_same_event_arrives_and_is_recorded_alike_by_whatever_door_it_came(d
         if isinstance(answer, httpx.Response):
             assert (answer.status_code, answer.json()) == (202, {"accepted": [{"id": name, "repeated": False}]})
         elif isinstance(answer, Result):
-            assert (answer.exit_code, answer.stdout) == (0, "1 sent\n"), answer.output
+            assert (answer.exit_code, answer.stdout.splitlines()[0]) == (0, "1 sent"), answer.output
     records = {name: [meaning(record) for record in doors.ended(name)] for name in ways}
     assert [record["outcome"] for record in records["http"]] == [msgspec.to_builtins(Outcome.ACCEPTED)] * 2
     arrived: dict[str, list[Any]] = {name: [] for name in ways}
@@ -206,7 +206,7 @@ def test_an_id_sent_by_one_door_and_repeated_by_the_others_is_taken_once(doors: 
     app, event = doors.world.app, {"id": "once", "user": "ada"}
     assert doors.post(json.dumps(event)).json()["accepted"][0]["repeated"] is False
     assert doors.post(json.dumps(event)).json()["accepted"][0]["repeated"] is True
-    assert doors.cli("--user", "ada", "--id", "once").stdout == "0 sent, 1 taken before\n"
+    assert doors.cli("--user", "ada", "--id", "once").stdout.startswith("0 sent, 1 taken before\n")
     doors.task({"app": app, **event})
     doors.xadd(json.dumps({"app": app, **event}))
     until(lambda: "'repeated': 1" in doors.worker.log or "repeated=1" in doors.worker.log)
@@ -290,8 +290,10 @@ def test_what_no_decoder_can_walk_is_refused_too(doors: Doors, tmp_path: Path) -
     with doors.celery.connection_for_write() as connection:  # as a producer in another language may
         producer = connection.Producer()
         headers = {"task": "pushsvc.dispatch", "id": "t", "lang": "xx"}
-        for depth in (4000, 950, 900, 850):
-            body = "[[" + doors.named(holding(nested(depth))) + "], {}, {}]"
+        deep = {depth: doors.named(holding(nested(depth))) for depth in (4000, 970, 960, 950, 900, 850)}
+        bodies = [f"[[{event}], {{}}, {{}}]" for event in deep.values()]
+        bodies += [f'[[], {{"event": {deep[depth]}}}, {{}}]' for depth in (970, 960, 950)]
+        for number, body in enumerate(bodies):
             producer.publish(
                 body,
                 routing_key="pushsvc",
@@ -299,13 +301,14 @@ def test_what_no_decoder_can_walk_is_refused_too(doors: Doors, tmp_path: Path) -
                 serializer=None,
                 content_type="application/json",
                 content_encoding="utf-8",
-                headers={**headers, "id": f"t{depth}"},
+                headers={**headers, "id": f"t{number}"},
             )
     doors.task({"app": doors.world.app, "id": "task-good", "user": "ada"})
     for good in ("good", "task-good"):
         assert [record.outcome for record in doors.ended(good)] == [Outcome.ACCEPTED] * 2
-    assert len(doors.letters(2 + 3)) == 5
-    assert doors.worker.log.count("a message that is no task was refused") == 1  # what Celery itself cannot read
+    refused = doors.worker.log.count("a message that is no task was refused")  # what Celery itself cannot read
+    assert 1 <= refused < len(bodies)
+    assert len(doors.letters(2 + len(bodies) - refused)) == 2 + len(bodies) - refused
 
 
 @pytest.mark.parametrize("levels", [MAX_NESTING, MAX_NESTING + 1])
