@@ -86,11 +86,18 @@ class Courier:
         self._refused: list[Delivery] = []
         self._waiting = 0
         self._held: deque[_Sent] = deque()
+        self._held_calls: deque[_Sent] = deque()
 
     @property
     def in_flight(self) -> int:
         """What has been handed over and has not come back, wherever it waits."""
-        return self._sender.in_flight + len(self._held) + self._waiting + len(self._refused)
+        held = len(self._held) + len(self._held_calls)
+        return self._sender.in_flight + held + self._waiting + len(self._refused)
+
+    @property
+    def room_for_calls(self) -> int:
+        """How many calls could go out now, whatever messages wait."""
+        return self._capacity - self._sender.in_flight - len(self._held_calls)
 
     @property
     def reach(self) -> Mapping[str, Reach]:
@@ -166,13 +173,21 @@ class Courier:
             verdict = Verdict(refused.row, reason=refused.cause)
             self._refused.append(Delivery(tag, push, None, None, verdict))
             return
-        self._held.append(_Sent(tag, push, request, bearer, self._pulse()))
+        held = self._held_calls if push.event.is_call else self._held
+        held.append(_Sent(tag, push, request, bearer, self._pulse()))
         self._submit()
 
     def _submit(self) -> None:
-        """One event may be for thousands of devices: they go out as others are answered."""
-        while self._held and self._sender.in_flight < self._capacity:
-            sent = self._held.popleft()
+        """One event may be for thousands of devices: they go out as others are answered, calls first.
+
+        A tenth of the places is kept for calls, so that a provider that is silent to messages does not hold them up.
+        """
+        self._submit_within(self._held_calls, self._capacity)
+        self._submit_within(self._held, self._capacity - self._capacity // 10)
+
+    def _submit_within(self, held: deque[_Sent], places: int) -> None:
+        while held and self._sender.in_flight < places:
+            sent = held.popleft()
             if self._is_stale(sent.since):
                 self._refused.append(Delivery(sent.tag, sent.push, None, None, None))
             else:

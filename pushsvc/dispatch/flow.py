@@ -6,7 +6,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from msgspec import structs
@@ -129,7 +129,8 @@ class Flow:
             self._write()
         if not self.draining:
             busy = self._courier.in_flight or len(self._ledger)
-            self._inbox.fill(self._clock(), self._room(), self._open, 0 if busy else block_ms)
+            calls = self._courier.room_for_calls
+            self._inbox.fill(self._clock(), self._room(), calls, self._open, 0 if busy else block_ms)
             self._begin()
 
     def _room(self) -> int:
@@ -218,7 +219,9 @@ class Flow:
         """A bug must neither sink the other pushes nor be tried for ever."""
         about = {"app": open_.event.app, "event": open_.event.id}
         log.error("a push could not be handled", extra=about, exc_info=error)
-        self._ledger.bury(open_.entry, f"error in pushsvc: {type(error).__name__}")
+        # With all that was filled in on reading, so that the dead letter can be retried.
+        whole = replace(open_.entry, raw=events.encode(open_.event))
+        self._ledger.bury(whole, f"error in pushsvc: {type(error).__name__}")
         self._one_less(open_)
 
     def _quiet_windows(self, launches: list[tuple[_Open, Launch]], now: float) -> dict[str, float]:

@@ -67,7 +67,7 @@ def plan(
     With `again` (a retry, or a trailing wake-up) only the token that it names takes part.
     """
     whole = again or Again(0, 0, recipient, 1, enqueued_at)
-    row = _not_to_be_sent(event, app, now)
+    row = not_to_be_sent(event, app, now)
     if whole.superseded:
         row = QUIET_WINDOW
     if row is not None or app is None:
@@ -111,7 +111,8 @@ def plan(
     return out if took_part else [_refused(event, NO_DEVICE, whole)]
 
 
-def _not_to_be_sent(event: Event, app: App | None, now: float) -> Row | None:
+def not_to_be_sent(event: Event, app: App | None, now: float) -> Row | None:
+    """Why the event goes to nobody at all, if so."""
     if event.expiry == 0:
         return ONLINE_ONLY
     if now >= useful_until(event):

@@ -104,6 +104,10 @@ class Stream(Protocol):
         """New entries, calls first; waits at most `block_ms` (0: does not wait) when there is none."""
         ...
 
+    def read_calls(self, count: int) -> list[Entry]:
+        """New calls alone; does not wait."""
+        ...
+
     def held(self, entries: Sequence[Entry]) -> set[Entry]:
         """Those of the entries that are still this worker's; another may have taken over what it had read."""
         ...

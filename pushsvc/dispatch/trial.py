@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from pushsvc.dispatch.courier import Courier, Delivery
+from pushsvc.dispatch.plan import not_to_be_sent, useful_until
 from pushsvc.domain.app import App
 from pushsvc.domain.device import Device, redacted
 from pushsvc.domain.event import Event
@@ -69,7 +70,8 @@ def try_out(
 ) -> Trial:
     """Routes, builds, sends and reads one push; a dry run asks FCM to validate only and stops before APNs is asked."""
     now = clock()
-    chosen = route(event, device, app, now)
+    row = not_to_be_sent(event, app, now)
+    chosen = Refusal(row) if row else route(event, device, app, now)
     if not isinstance(chosen, Refusal) and chosen is not None:
         push = Push(
             id=push_id(event.app, event.id, chosen.token.id),
@@ -78,7 +80,7 @@ def try_out(
             device=device,
             route=chosen,
             attempt=1,
-            ttl_s=max(0, int(event.deadline - now)),
+            ttl_s=max(0, int(useful_until(event) - now)),
             now=now,
             dry_run=dry_run,
         )

@@ -226,6 +226,8 @@ def _inside(text: str, at: int) -> bool:
     after = text[at]
     if text[at - 1] == _JOINER or after == _JOINER or "\U0001f3fb" <= after <= "\U0001f3ff":
         return True
+    if "\U000e0020" <= after <= "\U000e007f" or "\u1160" <= after <= "\u11ff":  # a flag's tags, a syllable's later jamo
+        return True
     if unicodedata.category(after) in ("Mn", "Mc", "Me"):
         return True
     if not _regional(after):

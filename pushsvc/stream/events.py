@@ -182,6 +182,11 @@ class ValkeyStream:
             found.sort(key=lambda entry: entry.lane is not Lane.CALLS)
         return found
 
+    def read_calls(self, count: int) -> list[Entry]:
+        """New calls alone; does not wait."""
+        self._heartbeat.beat()
+        return self._fetch((Lane.CALLS,), count, 0)
+
     def _fetch(self, lanes: Sequence[Lane], count: int, block_ms: int) -> list[Entry]:
         command: list[Argument] = ["XREADGROUP", "GROUP", keys.GROUP, self.consumer, "COUNT", count]
         command += ["BLOCK", block_ms] if block_ms else []

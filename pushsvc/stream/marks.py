@@ -10,19 +10,23 @@ from pushsvc.domain.event import Event
 from pushsvc.stream import keys
 from pushsvc.stream.valkey import Script, Valkey
 
-# ARGV: seconds to keep a mark, then for each key the entry ('' for one that comes again, which owns nothing).
+# ARGV: seconds to keep a mark, then for each key the entry, or '#' and the one token of what comes again: that owns
+# nothing, and of an event for thousands it asks for its own mark alone.
 # A script that begins with a deletion may add when Valkey is out of memory: what was taken is still worked off.
 _MARKS = Script("""
 local out = {}
 for i, key in ipairs(KEYS) do
   local entry = ARGV[i + 1]
   local owner = redis.call('HGET', key, 'owner')
-  if entry ~= '' and not owner then
+  if string.sub(entry, 1, 1) == '#' then
+    local token = string.sub(entry, 2)
+    out[i] = redis.call('HEXISTS', key, token) == 1 and {token} or {}
+  elseif not owner then
     redis.call('HDEL', key, 'owner')
     redis.call('HSET', key, 'owner', entry)
     redis.call('EXPIRE', key, ARGV[1])
     out[i] = {}
-  elseif entry ~= '' and owner ~= entry then
+  elseif owner ~= entry then
     out[i] = false
   else
     out[i] = redis.call('HKEYS', key)
@@ -63,7 +67,7 @@ def marks(valkey: Valkey, entries: Sequence[tuple[Entry, Event]], kept_s: int) -
     answers = valkey.run(
         _MARKS,
         [keys.mark(event.app, event.id) for _, event in entries],
-        (kept_s, *("" if entry.again else owner(entry) for entry, _ in entries)),
+        (kept_s, *(f"#{entry.again.token_id}" if entry.again else owner(entry) for entry, _ in entries)),
     )
     return [
         Mark(True, frozenset())

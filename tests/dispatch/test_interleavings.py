@@ -1,15 +1,20 @@
 """What must not happen between two steps: the wrong user, the wrong time, twice, or for ever."""
 
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from world import BUNDLE, World
+from world import BUNDLE, World, built
 
 from pushsvc.dispatch import inbox
 from pushsvc.dispatch.ports import Changes, StreamUnavailable
 from pushsvc.domain.event import Event
 from pushsvc.domain.outcome import Outcome
 from pushsvc.domain.record import Record
+from pushsvc.simulator import Simulator
+from pushsvc.stream.embedded import EmbeddedValkey
+from pushsvc.stream.valkey import Valkey
 
 
 def ended(world: World, event: Event) -> Record:
@@ -141,3 +146,49 @@ def test_a_worker_that_stood_still_does_not_begin_what_another_has_taken_over(
     begun = {world.records(events[0])[0].push_id}  # was in flight when it fell asleep
     assert len(arrived) == len(set(arrived)) + (arrived.count(next(iter(begun))) - 1)
     assert set(arrived) == {world.records(event)[0].push_id for event in events}
+
+
+@pytest.fixture
+def narrow(simulator: Simulator, running_valkey: EmbeddedValkey, valkey: Valkey, tmp_path: Path) -> Iterator[World]:
+    """A worker that has no more than 50 pushes in flight."""
+    with built(simulator, running_valkey.url, tmp_path, PUSHSVC_IN_FLIGHT="50") as made:
+        yield made
+
+
+def test_a_call_passes_messages_that_were_read_before_it(narrow: World) -> None:
+    world, users = narrow, [f"user{number}" for number in range(100)]
+    for user in users:
+        world.android(user)
+    world.iphone("ada", voip=True)
+    world.send(*(world.event(users) for _ in range(20)))
+    world.run(lambda: len(world.arrived()) > 20)
+    call = world.event("ada", kind="call")
+    before = len(world.arrived())
+    world.send(call)
+    world.run(lambda: bool(world.records(call)))
+    assert world.records(call)[0].topic == f"{BUNDLE}.voip"
+    assert len(world.arrived()) - before < 600, "of some 2000 messages that were ahead"
+
+
+def test_a_provider_that_is_silent_to_messages_does_not_hold_up_a_call(narrow: World) -> None:
+    world = narrow
+    silent = world.android("ada")
+    world.iphone("bob", voip=True)
+    world.simulator.faults.add("silence", token=silent)
+    world.send(*(world.event("ada") for _ in range(200)))
+    world.run(lambda: len(world.arrived(silent)) >= 30)
+    call = world.event("bob", kind="call")
+    began = time.monotonic()
+    world.send(call)
+    world.run(lambda: bool(world.records(call)))
+    assert world.records(call)[0].outcome is Outcome.ACCEPTED
+    assert time.monotonic() - began < 2.5, "the answers of the others time out after 3 s"
+
+
+def test_a_test_push_obeys_the_event_s_expiry(world: World) -> None:
+    token = world.iphone("ada")
+    device = world.service.devices.of_user(world.app, "ada")[0]
+    for fields, outcome in (({"expiry": 0}, Outcome.SUPPRESSED), ({"sent_at": 1000.0, "expiry": 5}, Outcome.EXPIRED)):
+        trial = world.service.test_push(world.event("ada", **fields), device, dry_run=False)
+        assert (trial.outcome, trial.sent) == (outcome, False)
+    assert not world.arrived(token)
