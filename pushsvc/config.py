@@ -119,6 +119,11 @@ class Config:
     def embedded_valkey(self) -> bool:
         return self.valkey_url.startswith("unix://") and Path(urlsplit(self.valkey_url).path).parent == self.data
 
+    @property
+    def own_database(self) -> bool:
+        """Whether the store is the SQLite file of the data folder, which is ours to make."""
+        return self.database_url == _own_database_url(self.data)
+
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Config:
         """Reads PUSHSVC_* once; raises BadConfig on an unknown name (with the nearest) or a value that cannot hold."""
@@ -132,7 +137,7 @@ class Config:
         get = {v.name: environ.get(v.name, "").strip() or v.default for v in VARIABLES}
         data = Path(get["PUSHSVC_DATA"]).expanduser().absolute()
         valkey_url = get["PUSHSVC_VALKEY_URL"] or f"unix://{data / 'valkey.sock'}"
-        database_url = get["PUSHSVC_DATABASE_URL"] or f"sqlite:///{data / 'pushsvc.db'}"
+        database_url = get["PUSHSVC_DATABASE_URL"] or _own_database_url(data)
         _scheme("PUSHSVC_VALKEY_URL", valkey_url, ("redis", "rediss", "valkey", "valkeys", "unix"))
         _scheme("PUSHSVC_DATABASE_URL", database_url, ("sqlite", "postgresql", "postgres"))
         if get["PUSHSVC_PROXY"]:
@@ -171,6 +176,10 @@ class Config:
             if get["PUSHSVC_LOG_FORMAT"]
             else "",
         )
+
+
+def _own_database_url(data: Path) -> str:
+    return f"sqlite:///{data / 'pushsvc.db'}"
 
 
 def _scheme(name: str, url: str, schemes: tuple[str, ...]) -> None:

@@ -43,6 +43,11 @@ class Vault:
             self._keys[name] = AESGCM(key)
         self._first = next(iter(self._keys))
 
+    @property
+    def key_names(self) -> tuple[str, ...]:
+        """The first is the one that encrypts."""
+        return tuple(self._keys)
+
     def __repr__(self) -> str:
         return f"Vault({', '.join(self._keys)})"
 
@@ -83,6 +88,11 @@ def _head(sealed: bytes) -> tuple[bytes, str]:
     return head, head[2:].decode("ascii", "replace")
 
 
+def key_names(keys: str) -> tuple[str, ...]:
+    """The names of the keys in a text as `Vault` takes it, good or not."""
+    return tuple(part.partition(":")[0] for part in re.split(r"[,\s]+", keys.strip()))
+
+
 def new_key() -> str:
     """A fresh key, as the config and the key file hold it."""
     return f"key-{secrets.token_hex(4)}:{base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()}"
@@ -91,11 +101,17 @@ def new_key() -> str:
 def key_file(path: Path) -> str:
     """The keys in the file, which is made with one new key, for this user alone, where there is none.
 
-    Of many processes that start at once, all get the key that one of them made. Raises VaultError.
+    Of many processes that start at once, all get the key that one of them made. The data folder is not made here: what
+    finds none was started in the wrong place. Raises VaultError.
     """
     try:
+        if not path.parent.is_dir():
+            raise VaultError(
+                f"there is no data folder {path.parent}",
+                "Run this where pushsvc up runs, or set PUSHSVC_DATA as there; without a data folder give the keys in "
+                "PUSHSVC_VAULT_KEYS.",
+            )
         if not path.exists():
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             _create(path)
         return path.read_text("ascii")
     except (OSError, UnicodeError) as error:

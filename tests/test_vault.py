@@ -106,6 +106,7 @@ def test_keys_are_not_in_the_repr() -> None:
 
 def test_a_key_file_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
     path = tmp_path / "data" / "vault.key"
+    path.parent.mkdir()
     keys = key_file(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert key_file(path) == keys
@@ -135,11 +136,18 @@ def test_processes_that_start_at_once_get_the_same_key(tmp_path: Path) -> None:
         process.join(60)
 
 
-def test_a_key_file_that_cannot_be_made_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
+def test_a_key_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "vault.key").mkdir()
     with pytest.raises(VaultError, match=r"vault\.key") as caught:
-        key_file(tmp_path / "file" / "vault.key")
+        key_file(tmp_path / "vault.key")
     assert "PUSHSVC_VAULT_KEYS" in caught.value.cure
+
+
+def test_no_key_is_made_where_there_is_no_data_folder(tmp_path: Path) -> None:
+    with pytest.raises(VaultError, match="there is no data folder") as caught:
+        key_file(tmp_path / "elsewhere" / "vault.key")
+    assert "PUSHSVC_DATA" in caught.value.cure
+    assert not list(tmp_path.iterdir())
 
 
 def test_new_keys_differ() -> None:

@@ -130,7 +130,25 @@ def resume(app_id: int, credential_id: int, as_json: bool) -> None:
 @credential.command("rotate-keys")
 @json_option
 def rotate_keys(as_json: bool) -> None:
-    """Encrypt every credential with the first key of PUSHSVC_VAULT_KEYS; then the old keys can go."""
+    """Encrypt every credential with the first key of PUSHSVC_VAULT_KEYS, or of vault.key where that is not set.
+
+    Before: put the new key first, keep the old ones behind it, and start every process anew with these keys. After:
+    the old keys can go.
+    """
+    from pushsvc.vault import key_names
+
     with service() as built:
+        first, *others = built.vault.key_names
+        file = built.config.data / "vault.key"
+        in_use = "PUSHSVC_VAULT_KEYS" if built.config.vault_keys else str(file)
+        if built.config.vault_keys and file.exists() and first not in key_names(file.read_text("ascii", "replace")):
+            click.echo(
+                f"warning: the key {first!r} is in PUSHSVC_VAULT_KEYS alone: what runs with {file} (pushsvc up) cannot "
+                "use the credentials from now on. Put the key into that file too, or set the variable for it.",
+                err=True,
+            )
         done = built.credentials.rotate_keys()
-    print_done({"encrypted_anew": done}, f"{done} credentials encrypted anew", as_json)
+    told = f"{done} credentials encrypted anew with the key {first!r}"
+    if not done and not others:
+        told += f"; it is the only one: put a new key first in {in_use}, and start every process anew with it, before"
+    print_done({"encrypted_anew": done, "key": first}, told, as_json)

@@ -14,9 +14,15 @@ def migrate() -> None:
     from pushsvc.store.database import Database
     from pushsvc.store.migrate import migrate as bring_up
 
-    database = Database(Config.from_env(os.environ).database_url)
+    config = Config.from_env(os.environ)
+    database = Database(config.database_url)
     try:
-        bring_up(database)
+        before, now = bring_up(database, make_folder=config.own_database)
     finally:
         database.close()
-    click.echo("the store is at this version")
+    where = database.path or database.engine.url.render_as_string()  # with *** for the password
+    if before is None:
+        done = "tables made"
+    else:
+        done = "nothing to do" if before == now else f"tables upgraded from version {before}"
+    click.echo(f"{where}: {done}; they are of version {now}")

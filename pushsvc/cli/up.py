@@ -90,7 +90,7 @@ def _first_start(config: Config) -> None:
     service = build(config)
     try:
         service.valkey.call("PING")
-        migrate(service.database)
+        migrate(service.database, make_folder=config.own_database)
         if not service.apps.all():
             stored, token = service.apps.create("default")
             click.echo(f"app       {stored.app.id} (default)")

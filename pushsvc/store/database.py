@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -102,8 +105,8 @@ def _engine(url: str) -> tuple[Path | None, sa.Engine]:
             )
         path = Path(str(parsed.database)).absolute()
         engine = sa.create_engine(
-            parsed.set(drivername="sqlite+pysqlite", database=str(path)),
-            connect_args={"timeout": BUSY_TIMEOUT_S, "isolation_level": None},
+            "sqlite+pysqlite://",
+            creator=lambda: _open(path),
             hide_parameters=True,
             poolclass=sa.QueuePool,
             **pool,
@@ -123,6 +126,23 @@ def _engine(url: str) -> tuple[Path | None, sa.Engine]:
     sa.event.listen(engine, "connect", _prepare_postgresql)
     sa.event.listen(engine, "begin", _begin_postgresql)
     return None, engine
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    """Only `migrate` makes the file, for this user alone; opening it must not make an empty one where none is."""
+    if not os.path.exists(path):  # noqa: PTH110  # Path.exists raises where a folder may not be entered
+        raise StoreUnavailable(
+            f"there is no database {path}",
+            "Run this where pushsvc up runs, or set PUSHSVC_DATA or PUSHSVC_DATABASE_URL as there; pushsvc migrate "
+            "makes a new one.",
+        )
+    return sqlite3.connect(
+        f"file:{quote(str(path))}?mode=rw",
+        uri=True,
+        timeout=BUSY_TIMEOUT_S,
+        isolation_level=None,
+        check_same_thread=False,
+    )
 
 
 def _prepare_sqlite(connection: Any, _: object) -> None:
@@ -176,7 +196,7 @@ _CURES = (  # a part of the driver's message, and what helps
     ("has no column named", _MIGRATE),
     ("does not exist", f"Create the database. {_MIGRATE}"),
     ("database is locked", f"Find what has been writing to it for more than {BUSY_TIMEOUT_S} s, or use PostgreSQL."),
-    ("unable to open database file", "Create its folder, and let this process's user write there. " + _MIGRATE),
+    ("unable to open database file", "Let this process's user read and write the file and its folder."),
     ("readonly database", "Let this process's user write to the file and its folder."),
     ("disk is full", "Make room on the disk of the database."),
     ("disk I/O error", "Check the disk of the database; it must not be a network share."),

@@ -21,13 +21,14 @@ from pushsvc.store.database import OLDEST_SQLITE, Database, StoreUnavailable
 _LOCK = 0x70757368737663  # "pushsvc": the key of PostgreSQL's advisory lock
 
 
-def migrate(database: Database) -> None:
-    """Creates or upgrades the tables, all or nothing; raises StoreUnavailable.
+def migrate(database: Database, *, make_folder: bool = True) -> tuple[str | None, str | None]:
+    """Creates or upgrades the tables, all or nothing; their version before (None: no tables) and now.
 
-    The first process does it, the others wait and find it done. SQLite: creates the file and its folder, readable by
-    this user alone, and switches the file to WAL.
+    The first process does it, the others wait and find it done. SQLite: creates the file and, with `make_folder`, its
+    folder, readable by this user alone, and switches the file to WAL. Raises StoreUnavailable.
     """
-    with _alone(database), database.writing() as connection:
+    with _alone(database, make_folder), database.writing() as connection:
+        before = MigrationContext.configure(connection).get_current_revision()
         if not database.is_sqlite:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
         config = _config()
@@ -38,6 +39,7 @@ def migrate(database: Database) -> None:
             raise StoreUnavailable(
                 f"the database was made by another version of pushsvc: {error}", "Run the newest version of pushsvc."
             ) from error
+        return before, MigrationContext.configure(connection).get_current_revision()
 
 
 def require_tables(database: Database) -> str:
@@ -68,7 +70,7 @@ def _config() -> Config:
 
 
 @contextmanager
-def _alone(database: Database) -> Iterator[None]:
+def _alone(database: Database, make_folder: bool) -> Iterator[None]:
     """SQLite cannot wait while the file is switched to WAL, so processes queue at its folder first."""
     if database.path is None:
         yield
@@ -77,6 +79,10 @@ def _alone(database: Database) -> Iterator[None]:
         raise StoreUnavailable(
             f"this Python has SQLite {sqlite3.sqlite_version}, and 3.35 is the oldest that will do",
             "Use a newer Python, or PostgreSQL.",
+        )
+    if not make_folder and not database.path.parent.is_dir():
+        raise StoreUnavailable(
+            f"the folder {database.path.parent} of the database is not there", "Make it, or mend PUSHSVC_DATABASE_URL."
         )
     try:
         database.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
