@@ -242,7 +242,8 @@ class Flow:
         if until >= event.deadline:
             self._ledger.ended(event, of_superseded(event, launch.again, push.id, QUIET_WINDOW, now))
         else:
-            due_id = f"wake:{event.app}:{push.route.token.id}"  # the device's: a newer event takes its place
+            # One for each device and type: a newer event takes its place, but nothing silent that of an alert.
+            due_id = f"wake:{event.app}:{push.route.token.id}:{push.route.push_type.value}"
             due = Due(due_id, until, Lane.MESSAGES, _for_one(event, launch.again), launch.again)
             self._ledger.later(of_waiting(push, launch.again, until, now), due)
         self._one_less(open_)

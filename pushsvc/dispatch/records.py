@@ -57,7 +57,7 @@ def of_settled(push: Push, again: Again, request: PushRequest | None, settled: S
         push_id=push.id,
         outcome=settled.outcome,
         response_code=settled.response_code,
-        reason=settled.reason,
+        reason=_printable(settled.reason),
         cause=settled.cause,
         cure=settled.cure,
         provider=route.provider,
@@ -70,6 +70,11 @@ def of_settled(push: Push, again: Again, request: PushRequest | None, settled: S
         answered_at=now,
         due_at=settled.retry_at,
     )
+
+
+def _printable(reason: str) -> str:
+    """A provider's word without what no database, terminal or log should be given: NUL, controls, lone surrogates."""
+    return reason if reason.isprintable() else "".join(char for char in reason if char.isprintable())
 
 
 def _unsent(event: Event, again: Again, push_id: str, row: Row, now: float) -> Record:

@@ -113,12 +113,10 @@ class Devices:
     # -- what is learnt of a token
 
     def drop(self, app_id: int, token: DeviceToken, unregistered_at: float | None) -> bool:
-        """Deletes the token if it is unchanged and was registered before `unregistered_at` (None: if unchanged)."""
-        still = (
-            device_tokens.c.registered_at < unregistered_at
-            if unregistered_at is not None
-            else device_tokens.c.registered_at == token.registered_at
-        )
+        """Deletes the token if it is unchanged, and was registered before `unregistered_at` where that is known."""
+        if unregistered_at is not None and token.registered_at >= unregistered_at:
+            return False
+        still = device_tokens.c.registered_at == token.registered_at
         with self._database.writing(durable=False) as connection:
             return connection.execute(sa.delete(device_tokens).where(_same(app_id, token), still)).rowcount > 0
 

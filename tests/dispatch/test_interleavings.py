@@ -192,3 +192,37 @@ def test_a_test_push_obeys_the_event_s_expiry(world: World) -> None:
         trial = world.service.test_push(world.event("ada", **fields), device, dry_run=False)
         assert (trial.outcome, trial.sent) == (outcome, False)
     assert not world.arrived(token)
+
+
+def test_a_fresh_registration_survives_a_gone_that_comes_with_a_time_ahead_of_ours(world: World) -> None:
+    token = world.iphone("ada")
+    world.simulator.faults.add("delay", token=token, delay_s=1.0, times=1)
+    soon_ms = int((time.time() + 60) * 1000)
+    world.simulator.faults.add("reason", token=token, reason="Unregistered", timestamp_ms=soon_ms, times=1)
+    event = world.event("ada")
+    world.send(event)
+    run_for(world, 0.4)
+    world.service.devices.register(
+        world.app, user="eve", platform="ios", appid=BUNDLE, environment="production", push_token=token
+    )
+    assert ended(world, event).outcome is Outcome.BAD_TOKEN
+    assert len(world.service.devices.of_user(world.app, "eve")) == 1
+
+
+def test_a_silent_event_does_not_take_the_place_of_an_alert_that_waits(world: World) -> None:
+    token = world.iphone("ada")
+    world.settings(background=False, min_interval_s=1)
+    first, alert, silent = world.event("ada"), world.event("ada"), world.event("ada", kind="silent")
+    for event in (first, alert, silent):
+        world.send(event)
+        ended(world, event)
+    world.run(lambda: all(world.records(e)[0].outcome is Outcome.ACCEPTED for e in (alert, silent)))
+    assert sorted(r.headers["apns-push-type"] for r in world.arrived(token)) == ["alert", "alert", "background"]
+
+
+def test_a_reason_with_control_characters_is_recorded_without_them(world: World) -> None:
+    token = world.iphone("ada")
+    world.simulator.faults.add("unknown-reason", token=token, reason="Bad\x00Moon\x1b[31m")
+    event = world.event("ada")
+    world.send(event)
+    assert ended(world, event).reason == "BadMoon[31m"
