@@ -100,6 +100,9 @@ def _refused(error: Exception) -> Refused:
             return Refused(400, "BADCREDENTIAL", error.cause, error.cure, ["file"], response_code=error.code)
         case RequestValidationError():
             problems = error.errors()
+            if any(problem["type"] == "model_attributes_type" for problem in problems):
+                cure = "Send a JSON object, and the header Content-Type: application/json."
+                return Refused(400, "BADVALUE", "the body is no JSON object, or is not announced as JSON", cure)
             names = list(dict.fromkeys(".".join(str(part) for part in p["loc"][1:]) for p in problems))
             cause = "; ".join(
                 f"{'.'.join(str(part) for part in p['loc'][1:]) or 'body'}: {p['msg']}" for p in problems[:10]
@@ -130,6 +133,16 @@ def install(app: FastAPI) -> None:
     known = (Refused, StreamUnavailable, StoreUnavailable, VaultError, BadEvent, BadValue, BadCredential, NotFound)
     for kind in (*known, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, _answer)
+
+
+def known_parameters(request: Request) -> None:
+    """Raises Refused where the URL has a parameter that the path does not take: a typo would pass silently."""
+    route = request.scope["route"]
+    known = [field.alias for field in route.dependant.query_params]
+    unknown = [name for name in request.query_params if name not in known]
+    if unknown:
+        cure = f"This path takes {', '.join(known)}." if known else "This path takes none."
+        raise Refused(400, "BADVALUE", f"there is no parameter {unknown[0][:64]!r}", cure, [unknown[0][:64]])
 
 
 def refusals(*codes: int) -> dict[int | str, dict[str, Any]]:

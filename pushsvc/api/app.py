@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.concurrency import run_in_threadpool
 
@@ -35,6 +35,7 @@ def create(service: Service) -> FastAPI:
         docs_url=None,  # its page loads scripts from another host; /openapi.json is what tools read
         redoc_url=None,
         openapi_url="/openapi.json",
+        dependencies=[Depends(answers.known_parameters)],
     )
     answers.install(app)
     app.state.door = Doorkeeper(service)

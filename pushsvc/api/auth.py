@@ -55,7 +55,7 @@ class Doorkeeper:
         self._accepted: set[bytes] = set()
 
     def app(self, request: Request) -> int:
-        """The id of the app whose token came; raises Refused (401, 429)."""
+        """The id of the app whose token came; raises Refused (401, 403, 429)."""
         token = _token(request, "Give the app token as 'Authorization: Bearer <token>'.")
         digest = hashlib.sha256(token.encode()).digest()
         if digest not in self._accepted:  # who was let in before shares its address with others in peace
@@ -63,6 +63,11 @@ class Doorkeeper:
         app_id = self._service.apps.authenticate(token)
         if app_id is None:
             self._accepted.discard(digest)
+            off = self._service.apps.switched_off(token)
+            if off is not None:
+                raise Refused(
+                    403, "FORBIDDEN", "the app is switched off", f"Switch it on: pushsvc app switch {off} on."
+                )
             raise self._wrong(request, "the app token is unknown", "Check the token, or rotate it: pushsvc app rotate.")
         if len(self._accepted) >= MAX_ADDRESSES:
             self._accepted.clear()

@@ -90,11 +90,12 @@ def router(service: Service) -> APIRouter:
     )
     def of_user(
         app_id: CallingApp,
-        address: Annotated[str | None, Query(min_length=1)] = None,
-        uid: Annotated[int | None, Query(ge=1)] = None,
+        user: Annotated[str | None, Query(min_length=1, description="The address.")] = None,
+        uid: Annotated[int | None, Query(ge=1, description="The uid, instead of the address.")] = None,
     ) -> JSONResponse:
-        """By address or by uid. Tokens are shown shortened."""
-        found = service.devices.of_user(app_id, _user(address, uid))
+        """By address (`user`) or by uid, which in a URL cannot be told from an address of digits. Tokens are shown
+        shortened."""
+        found = service.devices.of_user(app_id, _user(user, uid))
         return JSONResponse({"devices": [device_dict(device) for device in found]})
 
     @routes.delete(
@@ -117,4 +118,4 @@ def _user(address: str | None, uid: int | None) -> int | str:
         return address
     if uid is not None and address is None:
         return uid
-    raise Refused(400, "BADVALUE", "it takes one of address and uid", "Give one of them.", ["address", "uid"])
+    raise Refused(400, "BADVALUE", "it takes one of user and uid", "Give one of them.", ["user", "uid"])

@@ -1,4 +1,4 @@
-"""/healthz, /readyz, /metrics."""
+"""/, /healthz, /readyz, /metrics."""
 
 from __future__ import annotations
 
@@ -9,9 +9,17 @@ import time
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 
+from pushsvc import __version__
 from pushsvc.bootstrap import Service
 from pushsvc.telemetry import METRICS_TYPE, readiness
 
+LINKS = {
+    "description": "/openapi.json",
+    "events": "/v1/events",
+    "schema": "/v1/events/schema",
+    "ready": "/readyz",
+    "metrics": "/metrics",
+}
 FRESH_S = 2.0  # scrapes that come closer together share one look at Valkey
 
 
@@ -19,6 +27,10 @@ def router(service: Service) -> APIRouter:
     routes = APIRouter(tags=["health"])
     lock = threading.Lock()
     looked_at = -FRESH_S
+
+    @routes.get("/", summary="What this is, and where to look", response_model=dict[str, str])
+    def about() -> JSONResponse:
+        return JSONResponse({"service": "pushsvc", "version": __version__, **LINKS})
 
     @routes.get("/healthz", summary="The process lives", response_model=dict[str, bool])
     def healthz() -> JSONResponse:

@@ -40,6 +40,10 @@ class AppDirectory:
         """
         return self._store.of_token(_hash(token))
 
+    def switched_off(self, token: str) -> int | None:
+        """The id of the app with this app token where it is not active."""
+        return self._store.of_token(_hash(token), active=False)
+
     def get(self, app_id: int) -> StoredApp:
         """Raises NotFound."""
         stored = self._store.get([app_id]).get(app_id)

@@ -62,7 +62,7 @@ class AppStore(Protocol):
         """Returns the new app's id."""
         ...
 
-    def of_token(self, token_hash: bytes) -> int | None:
+    def of_token(self, token_hash: bytes, *, active: bool = True) -> int | None:
         """The active app with this app token."""
         ...
 

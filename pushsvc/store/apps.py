@@ -30,9 +30,9 @@ class Apps:
             }
             return int(connection.execute(new, values).scalar_one())
 
-    def of_token(self, token_hash: bytes) -> int | None:
+    def of_token(self, token_hash: bytes, *, active: bool = True) -> int | None:
         with self._database.reading() as connection:
-            found = sa.select(apps.c.id).where(apps.c.token_hash == token_hash, apps.c.active)
+            found = sa.select(apps.c.id).where(apps.c.token_hash == token_hash, apps.c.active == active)
             return connection.execute(found).scalar_one_or_none()
 
     def get(self, app_ids: Sequence[int]) -> Mapping[int, StoredApp]:

@@ -110,7 +110,7 @@ def reported() -> Iterator[None]:
 
 def _unreachable(error: Exception) -> StreamUnavailable:
     return StreamUnavailable(
-        f"Valkey cannot be reached: {error}",
+        f"Valkey cannot be reached: {str(error).rstrip('.')}",
         "Start Valkey (`pushsvc up` starts the embedded one) or correct PUSHSVC_VALKEY_URL.",
     )
 

@@ -39,12 +39,12 @@ def test_a_device_is_registered_listed_and_forgotten(client: httpx.Client) -> No
     assert answer.status_code == 200, answer.text
     device = answer.json()
     assert [(one["kind"], one["token"]) for one in device["tokens"]] == [("apns", "ababab…ab"), ("voip", "cdcdcd…cd")]
-    assert client.get("/v1/devices", params={"address": "alice"}).json()["devices"] == [device]
+    assert client.get("/v1/devices", params={"user": "alice"}).json()["devices"] == [device]
     assert client.get("/v1/devices", params={"uid": device["uid"]}).json()["devices"] == [device]
     one = client.request("DELETE", "/v1/devices", json={"user": "alice", "token": "aB" * 32})
     assert one.json() == {"removed": 1}
     assert client.request("DELETE", "/v1/devices", json={"user": device["uid"]}).json() == {"removed": 1}
-    assert client.get("/v1/devices", params={"address": "alice"}).json() == {"devices": []}
+    assert client.get("/v1/devices", params={"user": "alice"}).json() == {"devices": []}
 
 
 def test_registering_again_keeps_the_ids_of_the_tokens(client: httpx.Client) -> None:
@@ -83,11 +83,11 @@ def test_a_bad_device_is_refused_with_its_property(client: httpx.Client, change:
 def test_an_app_sees_nothing_of_another(client: httpx.Client) -> None:
     uid = client.post("/v1/devices", json=IPHONE).json()["uid"]
     theirs = other_app(client)
-    assert client.get("/v1/devices", params={"address": "alice"}, headers=theirs).json() == {"devices": []}
+    assert client.get("/v1/devices", params={"user": "alice"}, headers=theirs).json() == {"devices": []}
     assert client.get("/v1/devices", params={"uid": uid}, headers=theirs).json() == {"devices": []}
     stolen = client.request("DELETE", "/v1/devices", json={"user": uid}, headers=theirs)
     assert stolen.status_code == 404 or stolen.json() == {"removed": 0}
-    assert len(client.get("/v1/devices", params={"address": "alice"}).json()["devices"]) == 1
+    assert len(client.get("/v1/devices", params={"user": "alice"}).json()["devices"]) == 1
 
 
 def test_settings_are_shown_changed_and_kept(client: httpx.Client) -> None:

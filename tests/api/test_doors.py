@@ -18,7 +18,7 @@ OF_AN_APP = [
     ("GET", "/v1/events/m-1"),
     ("GET", "/v1/records"),
     ("POST", "/v1/devices"),
-    ("GET", "/v1/devices?address=alice"),
+    ("GET", "/v1/devices?user=alice"),
     ("DELETE", "/v1/devices"),
     ("POST", "/v1/credentials"),
     ("GET", "/v1/credentials"),
@@ -59,7 +59,7 @@ def test_every_path_of_the_description_is_behind_a_door_of_these_lists(stranger:
         for path, operations in stranger.get("/openapi.json").json()["paths"].items()
         for method in operations
     }
-    open_to_all = {("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics"), ("GET", "/v1/events/schema")}
+    open_to_all = {("GET", path) for path in ("/", "/healthz", "/readyz", "/metrics", "/v1/events/schema")}
     tested = {(method, path.partition("?")[0]) for method, path in OF_AN_APP + OF_THE_ADMINISTRATOR}
     patterns = {
         (m, p.replace("{event_id}", "m-1").replace("{app_id}", "1").replace("{credential_id}", "1"))
@@ -118,7 +118,7 @@ def test_a_deleted_app_has_a_token_no_more(client: httpx.Client, app_id: int) ->
         ("GET", "/docs", 404, "NOTFOUND"),
         ("PUT", "/v1/events", 405, "BADMETHOD"),
         ("GET", "/v1/devices", 400, "BADVALUE"),
-        ("GET", "/v1/devices?address=a&uid=1", 400, "BADVALUE"),
+        ("GET", "/v1/devices?user=a&uid=1", 400, "BADVALUE"),
         ("GET", "/v1/devices?uid=zero", 400, "BADVALUE"),
         ("GET", "/v1/records?limit=0", 400, "BADVALUE"),
         ("GET", "/v1/records?outcome=lost", 400, "BADVALUE"),

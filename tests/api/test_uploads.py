@@ -72,7 +72,7 @@ def test_a_test_push_shows_what_was_sent_and_answered_without_secrets(
     deadline = time.monotonic() + 2  # in force within 2 s
     while (dry := rehearsed(client))["outcome"] == "not_configured":
         assert time.monotonic() < deadline, "the upload is not in force after 2 s"
-    assert (dry["outcome"], dry["sent"], dry["answer"]) == ("accepted", False, None)
+    assert (dry["outcome"], dry["sent"], dry["answer"]) == ("dry_run", False, None)
     assert dry["request"]["headers"]["apns-topic"] == TOPIC
     assert simulator.requests() == []
     answer = client.post("/v1/test-pushes", json={"token": device.token.upper(), "message": {"body": "Hi"}})
