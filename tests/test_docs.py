@@ -7,14 +7,17 @@ import re
 from pathlib import Path
 from typing import Any
 
+import click
 import jsonschema
 import pytest
 
+from pushsvc import bootstrap
+from pushsvc.api.app import create
 from pushsvc.cli.config import table
-from pushsvc.cli.main import COMMANDS
+from pushsvc.cli.main import COMMANDS, cli
 from pushsvc.cli.outcomes import page
 from pushsvc.cli.simulate import simulate
-from pushsvc.config import VARIABLES
+from pushsvc.config import VARIABLES, Config
 from pushsvc.domain.app import Settings
 from pushsvc.domain.event import Event, parse, schema
 from pushsvc.simulator.faults import KINDS
@@ -95,6 +98,26 @@ def test_the_simulators_page_has_every_fault_with_its_options_and_the_ports_of_t
 def _options(options: dict[str, Any]) -> str:
     said = [f"`{name}`" + ("" if value in (None, "") else f" ({value})") for name, value in options.items()]
     return ", ".join(said) or "–"
+
+
+def test_the_page_lists_every_command_that_acts_and_every_way_over_http(tmp_path: Path) -> None:
+    rows = OPERATIONS.partition("| about | `pushsvc …` | HTTP |\n")[2].partition("\n\n")[0]
+    written = re.findall(r"`([^`]+)`", rows)
+    commands = {path for name in COMMANDS for path in _leaves(cli.get_command(click.Context(cli), name), name)}
+    assert {name for name in commands if " " in name} == {one for one in written if one.islower()}
+    service = bootstrap.build(Config.from_env({"PUSHSVC_DATA": str(tmp_path)}))
+    try:
+        paths: dict[str, dict[str, Any]] = create(service).openapi()["paths"]
+    finally:
+        service.close()
+    ways = {f"{method.upper()} {path}" for path, at in paths.items() for method in at if path.startswith("/v1/")}
+    assert {way.replace(":path", "") for way in ways} == {one for one in written if " /v1/" in one}
+
+
+def _leaves(command: click.Command | None, path: str) -> list[str]:
+    if not isinstance(command, click.Group):
+        return [path]
+    return [leaf for name, sub in command.commands.items() for leaf in _leaves(sub, f"{path} {name}")]
 
 
 def test_the_variables_of_the_table_are_unique_and_explained() -> None:
