@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from pushsvc.directory.ports import DeviceStore, Registration, UserStore
@@ -70,12 +70,24 @@ class DeviceDirectory:
     def register_many(self, app_id: int, devices: Iterable[NewDevice]) -> list[Device]:
         """All of them or none, in one transaction. Raises BadValue, NotFound for the first that cannot be taken."""
         registrations = [_checked(app_id, device) for device in devices]
+        self._refuse_pushkit(app_id, registrations)
         found: list[Device] = []
         for registration, stored in zip(registrations, self._store.register(registrations, self._clock()), strict=True):
             if stored is None:
                 raise no_user(registration.user) if isinstance(registration.user, int) else no_app(app_id)
             found.append(stored)
         return found
+
+    def _refuse_pushkit(self, app_id: int, registrations: Sequence[Registration]) -> None:
+        """A PushKit token given as push_token looks right, and every message to it would end as 912."""
+        given = [token for one in registrations for kind, token in one.tokens if kind is TokenKind.APNS]
+        if given and self._store.known_as(app_id, TokenKind.VOIP, given):
+            raise BadValue(
+                "push_token",
+                "the app has this token registered as voip_token: it is one of PushKit, which takes calls alone",
+                "Give the token of didRegisterForRemoteNotificationsWithDeviceToken; if it is that one, remove it "
+                "first and register it anew.",
+            )
 
     def of_user(self, app_id: int, user: int | str) -> tuple[Device, ...]:
         """The devices of a user, of an inactive one too; none for a user who does not exist. Raises BadValue."""

@@ -124,6 +124,10 @@ class DeviceStore(Protocol):
         """The device that a token id, or a token, belongs to."""
         ...
 
+    def known_as(self, app_id: int, kind: TokenKind, tokens: Sequence[str]) -> set[str]:
+        """Those of the tokens that the app has registered as this kind."""
+        ...
+
     def remove(self, app_id: int, uid: int, token: str | None) -> int:
         """Deletes one token of the user, or all (None); returns how many."""
         ...

@@ -18,7 +18,7 @@ from pushsvc.domain.device import Device
 from pushsvc.domain.event import MAX_EXPIRY_S, Event
 from pushsvc.domain.outcome import Row
 from pushsvc.domain.push import Push, Refusal, push_id
-from pushsvc.domain.refusals import EXPIRED, NO_DEVICE, ONLINE_ONLY, QUIET_WINDOW, UNKNOWN_APP
+from pushsvc.domain.refusals import EXPIRED, NO_DEVICE, ONLINE_ONLY, QUIET_WINDOW, UNKNOWN_APP, USER_DISABLED
 from pushsvc.routing import route
 
 CALL_RINGS_S = 60  # a call whose producer gave no expiry: nobody rings longer, and a phone must not ring for nobody
@@ -75,6 +75,8 @@ def plan(
     out: list[Planned] = []
     took_part = False
     for device in devices:
+        if not device.user_active:
+            return [_refused(event, USER_DISABLED, whole)]
         if again is not None and all(token.id != again.token_id for token in device.tokens):
             continue
         found = route(

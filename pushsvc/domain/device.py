@@ -55,6 +55,7 @@ class Device:
     push_token: DeviceToken | None = None
     voip_token: DeviceToken | None = None
     fcm_token: DeviceToken | None = None
+    user_active: bool = True  # False: the user is switched off, and no push goes out
 
     @property
     def tokens(self) -> tuple[DeviceToken, ...]:

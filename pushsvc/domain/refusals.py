@@ -193,6 +193,15 @@ NO_DEVICE = Row(
     Outcome.NO_DEVICE.cause,
     Outcome.NO_DEVICE.cure,
 )
+USER_DISABLED = Row(
+    "local",
+    None,
+    "UserDisabled",
+    Outcome.NO_DEVICE,
+    Action.NONE,
+    "The user is switched off, so nothing goes to the user's devices.",
+    "Switch the user on again: pushsvc user switch.",
+)
 ONLINE_ONLY = Row(
     "local",
     None,
@@ -243,6 +252,7 @@ LOCAL_ROWS = (
     BAD_PAYLOAD,
     VOIP_WITHOUT_CALL,
     NO_DEVICE,
+    USER_DISABLED,
     ONLINE_ONLY,
     QUIET_WINDOW,
     EXPIRED,

@@ -18,6 +18,7 @@ class TokenOfUser(NamedTuple):
     platform: Platform
     appid: str
     token: DeviceToken
+    user_active: bool = True
 
 
 def devices_of(tokens: Sequence[TokenOfUser]) -> tuple[Device, ...]:
@@ -60,7 +61,8 @@ def device_of(tokens: Sequence[TokenOfUser]) -> Device:
         else:
             fcm_token = stored.token
     one = tokens[0]
-    return Device(one.app_id, one.uid, one.name, one.platform, one.appid, push_token, voip_token, fcm_token)
+    tokens_by_kind = (push_token, voip_token, fcm_token)
+    return Device(one.app_id, one.uid, one.name, one.platform, one.appid, *tokens_by_kind, one.user_active)
 
 
 def _age(stored: TokenOfUser) -> tuple[float, int]:

@@ -28,6 +28,7 @@ _COLUMNS = (
     device_tokens.c.token,
     device_tokens.c.environment,
     device_tokens.c.registered_at,
+    users.c.active,
 )
 
 _Tokens = dict[tuple[int, str, str], Registration]  # by app id, kind and token
@@ -44,7 +45,7 @@ class Devices:
     # -- lookup
 
     def of(self, users: Sequence[tuple[int, int | str]]) -> Mapping[tuple[int, int | str], tuple[Device, ...]]:
-        """The devices of (app id, uid or address), in one query; a user who has none, or is not active, is absent."""
+        """The devices of (app id, uid or address), in one query; a user who has none is absent."""
         asked = list(dict.fromkeys(users))
         by_uid = [(n, app_id, user) for n, (app_id, user) in enumerate(asked) if isinstance(user, int)]
         by_address = [(n, app_id, user) for n, (app_id, user) in enumerate(asked) if isinstance(user, str)]
@@ -76,6 +77,17 @@ class Devices:
             return None
         devices = self.of_user(app_id, int(row.uid))
         return next((d for d in devices if any(t.id == row.id for t in d.tokens)), None)
+
+    def known_as(self, app_id: int, kind: TokenKind, tokens: Sequence[str]) -> set[str]:
+        """Those of the tokens that the app has registered as this kind."""
+        given = self._database.given("tokens", token=str)
+        c = device_tokens.c
+        same = sa.and_(c.app_id == app_id, c.kind == kind.value, c.token == given.c.token)
+        with self._database.reading() as connection:
+            found = connection.execute(
+                sa.select(given.c.token).join(device_tokens, same), {"tokens": _json([(token,) for token in tokens])}
+            )
+            return set(found.scalars())
 
     # -- registration
 
@@ -174,9 +186,10 @@ def _token(
     token: str,
     environment: str | None,
     registered_at: float,
+    active: bool,
 ) -> TokenOfUser:
     stored = DeviceToken(token_id, _KINDS[kind], token, _ENVIRONMENTS[environment], registered_at)
-    return TokenOfUser(app_id, uid, name, _PLATFORMS[platform], appid, stored)
+    return TokenOfUser(app_id, uid, name, _PLATFORMS[platform], appid, stored, bool(active))
 
 
 def _json(rows: Iterable[object]) -> str:
@@ -196,7 +209,7 @@ def _lookup(database: Database) -> sa.CompoundSelect[Any]:
             users, sa.and_(users.c.app_id == addresses.c.app_id, users.c.address == addresses.c.address)
         ).join(device_tokens, device_tokens.c.uid == users.c.uid)
     )
-    return sa.union_all(by_uid.where(users.c.active), by_address.where(users.c.active))
+    return sa.union_all(by_uid, by_address)
 
 
 def _add_users(database: Database) -> sa.Insert:

@@ -136,3 +136,19 @@ def test_tokens_are_removed_one_or_all(directory: Directory, app_id: int) -> Non
 def test_tokens_are_not_in_the_repr_of_what_is_registered() -> None:
     new = NewDevice(**IPHONE, push_token=PUSH, voip_token=VOIP, fcm_token=FCM)
     assert not any(token in repr(new) for token in (PUSH, VOIP, FCM))
+
+
+def test_a_pushkit_token_given_as_the_push_token_is_refused_until_it_is_removed(
+    directory: Directory, app_id: int
+) -> None:
+    phone = {"platform": "ios", "appid": "com.example.chat", "environment": "production"}
+    voip = "AB" * 32
+    directory.devices.register(app_id, user="alice", voip_token=voip, **phone)
+    with pytest.raises(BadValue, match="voip_token") as caught:
+        directory.devices.register(app_id, user="bob", push_token=voip, **phone)
+    assert caught.value.prop == "push_token"
+    other = directory.apps.create("other")[0].app.id
+    assert directory.devices.register(other, user="bob", push_token=voip, **phone)
+    directory.devices.register(app_id, user="alice", voip_token=voip, push_token="cd" * 32, **phone)
+    directory.devices.remove(app_id, "alice", voip)
+    assert directory.devices.register(app_id, user="bob", push_token=voip, **phone).push_token

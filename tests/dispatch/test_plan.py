@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 
 import pytest
 from values import ANDROID, APNS_TOKEN, IPHONE, NOW, PRODUCTION, SANDBOX, VOIP_TOKEN, app, certificate, device, event
@@ -134,3 +135,9 @@ def test_a_retry_whose_token_is_gone_has_no_device() -> None:
     (refused,) = planned(event(), ANDROID, again=Again(99, 7, "bob", 2, NOW))
     assert isinstance(refused, Refused)
     assert (refused.row.outcome, refused.again.token_id) == (Outcome.NO_DEVICE, 99)
+
+
+def test_a_user_who_is_switched_off_gets_nothing_for_a_reason_of_its_own() -> None:
+    (refused,) = planned(event(), replace(IPHONE, user_active=False), replace(ANDROID, user_active=False))
+    assert isinstance(refused, Refused)
+    assert (refused.row.reason, refused.row.outcome) == ("UserDisabled", Outcome.NO_DEVICE)

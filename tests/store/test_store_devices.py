@@ -7,6 +7,7 @@ import random
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
@@ -179,14 +180,15 @@ def _plan(connection: sa.Connection, explain: str, devices: Devices) -> str:
     return "\n".join(str(row[-1]) for row in rows.fetchall())
 
 
-def test_a_user_who_is_not_active_has_no_devices_for_pushes_but_keeps_them(
+def test_the_devices_of_a_user_who_is_not_active_are_kept_and_say_so(
     database: Database, devices: Devices, app_id: int
 ) -> None:
     device = devices.register([phone(app_id, "alice", (TokenKind.APNS, PUSH))], 1.0)[0]
     assert device is not None
     Users(database).set_active(app_id, device.uid, False)
-    assert devices.of([(app_id, "alice"), (app_id, device.uid)]) == {}
-    assert devices.of_user(app_id, "alice") == (device,)
+    off = (replace(device, user_active=False),)
+    assert devices.of([(app_id, "alice"), (app_id, device.uid)]) == {(app_id, "alice"): off, (app_id, device.uid): off}
+    assert devices.of_user(app_id, "alice") == off
     Users(database).set_active(app_id, device.uid, True)
     assert devices.of([(app_id, device.uid)]) == {(app_id, device.uid): (device,)}
 
