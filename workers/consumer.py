@@ -70,6 +70,15 @@ class Loop(threading.Thread):
         return f"the event loop has not turned for {still_s:.0f} s. See this worker's log; if it stays so, restart it."
 
     def run(self) -> None:
+        """Ends the worker where the loop ends unasked: a process that reads nothing must not look alive."""
+        try:
+            self._run()
+        except BaseException:
+            log.exception("the event loop ended")
+            self._fatal("the event loop ended; see the line before this one")
+            raise
+
+    def _run(self) -> None:
         flow: Flow | None = None
         while not self._stopping.is_set():
             self._turned_at = time.monotonic()
@@ -131,7 +140,10 @@ class Loop(threading.Thread):
             if flow.in_flight:
                 log.warning("%d events are left to other workers", flow.in_flight)
         finally:
-            flow.close()
+            try:
+                flow.close()
+            except Exception:
+                log.exception("a flow did not close; its connections end with the process")
 
     def stop(self, drain: bool = True) -> None:
         """Tells the loop to end; returns at once. `join` waits for it."""

@@ -163,8 +163,10 @@ class Courier:
         return done
 
     def close(self) -> None:
-        self._sender.close()
-        self._control.close()
+        try:
+            self._sender.close()
+        finally:
+            self._control.close()
 
     def _send(self, tag: object, push: Push, bearer: str | None) -> None:
         try:

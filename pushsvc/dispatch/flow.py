@@ -145,8 +145,11 @@ class Flow:
         self._board.show(reach)
 
     def close(self) -> None:
-        self._courier.close()
-        self._stream.close()
+        """Leaves the stream first: whatever becomes of the connections, the others may take over what is held here."""
+        try:
+            self._stream.close()
+        finally:
+            self._courier.close()
 
     def _write(self) -> None:
         """Some hundred at a time, at once where nothing else is under way."""

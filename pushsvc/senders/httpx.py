@@ -34,6 +34,7 @@ _STALLED_S = 1.0  # httpcore can lock itself up when SETTINGS takes streams away
 _DIAGNOSIS_S = 60.0
 _BEARER_REFUSED = frozenset((401, 403, 429))
 _KEPT_IDLE_S = 86_400.0
+CLOSE_S = 5.0
 
 
 class _Client:
@@ -320,10 +321,13 @@ class HttpxSender:
         if self.closing:
             return
         self.closing = True
-        asyncio.run_coroutine_threadsafe(self._shut(), self._loop).result(10)
+        # A name that is being looked up cannot be interrupted; its thread ends with the process.
+        with contextlib.suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(self._shut(), self._loop).result(CLOSE_S)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        self._loop.close()
+        self._thread.join(CLOSE_S)
+        if not self._thread.is_alive():
+            self._loop.close()
         self.trust.close()
 
     def _start(self, tag: object, request: PushRequest, identity: Identity) -> None:
@@ -364,4 +368,3 @@ class HttpxSender:
             for client in line.clients:
                 with contextlib.suppress(Exception):
                     await client.http.aclose()
-        await self._loop.shutdown_default_executor()

@@ -103,7 +103,14 @@ def _finding(leaf: x509.Certificate, now: float) -> Finding:
             "Make a certificate of the type Apple Push Notification service SSL in Apple's developer portal.",
         )
     environments, kind, warnings = _environments(extensions, name)
-    if "Apple" not in leaf.issuer.rfc4514_string():
+    apples = _attribute(leaf.issuer, NameOID.ORGANIZATION_NAME) == "Apple Inc."
+    if not apples and not extensions.keys() & {_SANDBOX, _PRODUCTION, _VOIP, _TOPICS}:
+        raise BadCredential(
+            904,
+            "it is no push certificate: Apple did not issue it, and it has none of Apple's push extensions",
+            "Make a certificate of the type Apple Push Notification service SSL in Apple's developer portal.",
+        )
+    if not apples:
         warnings.append("It was not issued by Apple: Apple's servers will not take it.")
     if ends - now < WARN_BEFORE_S:
         warnings.append(f"It expires on {day}.")
@@ -115,7 +122,7 @@ def _finding(leaf: x509.Certificate, now: float) -> Finding:
         kind = f"push certificate ({kind})"
     return Finding(
         CredentialKind.APNS_CERTIFICATE,
-        f"Apple {kind} for {', '.join(topics)}; valid until {day}.",
+        f"{'Apple ' if apples else ''}{kind} for {', '.join(topics)}; valid until {day}.",
         topics=topics,
         environments=environments,
         not_before=starts,
