@@ -1,6 +1,4 @@
-"""The SQL store: rows <-> domain values, nothing else. SQLite by default, PostgreSQL by URL, the same code for both."""
+"""The SQL store: rows <-> domain values, nothing else. SQLite by default, PostgreSQL by URL, the same code for both.
 
-from pushsvc.store.database import Database, StoreUnavailable
-from pushsvc.store.migrate import migrate
-
-__all__ = ["Database", "StoreUnavailable", "migrate"]
+Nothing is imported here: what migrates the tables is slow to load, and few commands need it.
+"""

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pushsvc.store import Database, migrate
+from pushsvc.store.database import Database
+from pushsvc.store.migrate import migrate
 from pushsvc.stream.valkey import Valkey
 from pushsvc.stream.versions import ValkeyVersions
 from pushsvc.vault import Vault, new_key

@@ -11,9 +11,9 @@ from pushsvc.directory.snapshot import Snapshots
 from pushsvc.directory.users import UserDirectory
 from pushsvc.providers.apns import Apns
 from pushsvc.providers.fcm import Fcm
-from pushsvc.store import Database
 from pushsvc.store.apps import Apps
 from pushsvc.store.credentials import Credentials
+from pushsvc.store.database import Database
 from pushsvc.store.devices import Devices
 from pushsvc.store.users import Users
 from pushsvc.stream.versions import ValkeyVersions

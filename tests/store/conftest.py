@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from pushsvc.domain.app import Settings
-from pushsvc.store import Database, migrate
 from pushsvc.store.apps import Apps
+from pushsvc.store.database import Database
+from pushsvc.store.migrate import migrate
 from tests.postgres import new_database, postgres
 
 __all__ = ["postgres"]

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from pushsvc.directory.ports import Registration
 from pushsvc.domain.app import Settings
 from pushsvc.domain.device import Device, DeviceToken, Environment, Platform, TokenKind
-from pushsvc.store import Database
 from pushsvc.store.apps import Apps
+from pushsvc.store.database import Database
 from pushsvc.store.devices import Devices
 from pushsvc.store.users import Users
 

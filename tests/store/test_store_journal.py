@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 from pushsvc.domain.outcome import Outcome
 from pushsvc.domain.record import Record
-from pushsvc.store import Database
 from pushsvc.store.apps import Apps
+from pushsvc.store.database import Database
 from pushsvc.store.journal import Journal
 
 RECORD = Record(

@@ -15,9 +15,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from pushsvc.dispatch.ports import StreamUnavailable
-from pushsvc.store import Database, StoreUnavailable, migrate
 from pushsvc.store.apps import Apps
-from pushsvc.store.migrate import require_tables
+from pushsvc.store.database import Database, StoreUnavailable
+from pushsvc.store.migrate import migrate, require_tables
 from pushsvc.store.tables import metadata
 
 

@@ -12,9 +12,10 @@ from pushsvc.directory.ports import Registration
 from pushsvc.domain.app import Settings
 from pushsvc.domain.credential import CredentialKind, Finding
 from pushsvc.domain.device import Environment, Platform, TokenKind
-from pushsvc.store import Database, tables
+from pushsvc.store import tables
 from pushsvc.store.apps import Apps
 from pushsvc.store.credentials import Credentials
+from pushsvc.store.database import Database
 from pushsvc.store.devices import Devices
 from pushsvc.store.users import Users
 
