@@ -62,10 +62,10 @@ def under_way(world: World, token: str) -> list[Event]:
     return sent
 
 
-def stays_away(world: World, error: type[Exception], for_s: float) -> int:
-    """Steps the flow while something is away; how often it said so."""
-    told, ends = 0, time.monotonic() + for_s
-    while time.monotonic() < ends:
+def stays_away(world: World, error: type[Exception], for_s: float, until: Callable[[], bool] = lambda: True) -> int:
+    """Steps the flow while something is away, for so long and until it has got there; how often it said so."""
+    told, ends, last = 0, time.monotonic() + for_s, time.monotonic() + for_s + 20
+    while time.monotonic() < ends or (not until() and time.monotonic() < last):
         try:
             world.flow.step(20)
         except error:
@@ -145,7 +145,7 @@ def test_pushes_answered_while_the_store_is_locked_are_not_sent_again_and_are_re
     sent = under_way(world, token)
     locker = sqlite3.connect(tmp_path / "pushsvc.db", isolation_level=None)
     locker.execute("BEGIN EXCLUSIVE")
-    assert stays_away(world, StoreUnavailable, 2.0) > 2
+    assert stays_away(world, StoreUnavailable, 2.0, lambda: world.flow.in_flight == 60) > 2
     assert not any(world.records(event) for event in sent)
     assert len(world.arrived(token)) == 30
     assert world.flow.in_flight == 60  # thirty entries whose end is not written, and thirty records

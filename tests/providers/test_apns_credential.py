@@ -178,12 +178,14 @@ def test_an_upload_that_is_no_usable_p12_is_told_apart(upload: bytes, options: d
     assert cause in bad.cause
 
 
-def self_signed(name: x509.Name, key: ec.EllipticCurvePrivateKey, *oids: str) -> x509.Certificate:
+def self_signed(
+    name: x509.Name, key: ec.EllipticCurvePrivateKey, *oids: str, issuer: str = "Apple Inc."
+) -> x509.Certificate:
     start = datetime.now(UTC) - timedelta(days=1)
     builder = (
         x509.CertificateBuilder()
         .subject_name(name)
-        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Apple Test")]))
+        .issuer_name(x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, issuer)]))
         .public_key(key.public_key())
         .serial_number(1)
         .not_valid_before(start)
@@ -215,6 +217,22 @@ def test_a_certificate_without_environments_is_taken_for_both_with_a_warning() -
     finding, _ = inspected(bundle(key, self_signed(named(uid="com.example.x", cn="x"), key)))
     assert finding.environments == BOTH
     assert any("which environment" in warning for warning in finding.warnings)
+
+
+def test_a_certificate_that_neither_apple_issued_nor_its_extensions_mark_is_refused() -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    web = self_signed(named(uid="com.example.x", cn="x"), key, issuer="Apple pie bakery")
+    with pytest.raises(BadCredential, match="no push certificate") as caught:
+        inspected(bundle(key, web))
+    assert caught.value.code == 904
+
+
+def test_another_authority_s_certificate_with_apple_s_extensions_is_taken_with_a_warning() -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    ours = self_signed(named(uid="com.example.x", cn="x"), key, "1.2.840.113635.100.6.3.2", issuer="Example Ltd.")
+    finding, _ = inspected(bundle(key, ours))
+    assert not finding.summary.startswith("Apple")
+    assert any("not issued by Apple" in warning for warning in finding.warnings)
 
 
 def test_an_mdm_certificate_is_called_so() -> None:

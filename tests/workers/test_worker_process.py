@@ -107,7 +107,9 @@ def test_a_worker_goes_on_when_valkey_is_killed_and_comes_back(worker, tmp_path:
     os.kill(server.pid, signal.SIGKILL)
     server.stop()
     until(lambda: "events wait" in one.log)
+    valkey.close()  # its connection is to the one that died
     server.start()
+    valkey = Valkey(server.url)
     append(valkey, "after")
     until(lambda: sent(valkey) == ["before", "after"])
     producer(server.url).send_task("pushsvc.dispatch", [{"app": 1, "id": "task", "user": "ada"}])
