@@ -56,11 +56,15 @@ def upload(
         password = read_secret(password)
     given = without_empty({"password": password, **options})
     with service() as built:
+        before = {one.id: one.finding.fingerprint for one in built.credentials.of(app_id)}
         stored = built.credentials.upload(app_id, file.read_bytes(), file.name, **given)
+        replaced = next((i for i, fingerprint in before.items() if fingerprint == stored.finding.fingerprint), None)
     if as_json:
-        print_json(_dict(stored))
+        print_json({**_dict(stored), "replaces": replaced})
         return
     click.echo(f"credential {stored.id}: {stored.finding.summary}")
+    if replaced is not None:
+        click.echo(f"note: it takes the place of credential {replaced}, the same file", err=True)
     for warning in stored.finding.warnings:
         click.echo(f"warning: {warning}", err=True)
 

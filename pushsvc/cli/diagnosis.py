@@ -150,7 +150,8 @@ def _apps(config: Config) -> Iterator[Finding]:
         for app in apps:
             credentials = service.credentials.of(app.id)
             if app.active and not credentials:
-                yield warn(f"app {app.id}", "has no credential, so its pushes end as 901", "pushsvc credential upload")
+                cure = f"pushsvc credential upload --app {app.id} FILE"
+                yield warn(f"app {app.id}", "has no credential, so its pushes end as 901", cure)
             for one in credentials:
                 name = f"credential {one.id}"
                 try:
@@ -159,12 +160,21 @@ def _apps(config: Config) -> Iterator[Finding]:
                     yield fail(name, error.cause, error.cure)
                     continue
                 if one.paused:
-                    yield warn(name, f"is paused: {one.paused}", f"Mend it, then: pushsvc credential resume {one.id}")
+                    cure = f"Mend it, then: pushsvc credential resume --app {app.id} {one.id}"
+                    yield warn(name, f"is paused: {one.paused}", cure)
                 left = None if one.finding.not_after is None else (one.finding.not_after - now) / DAY_S
                 if left is not None and left < 0:
-                    yield fail(name, f"expired {-left:.0f} days ago", "Make a new certificate and upload it.")
+                    yield fail(
+                        name,
+                        f"expired {-left:.0f} days ago",
+                        f"Make a new certificate, then: pushsvc credential upload --app {app.id} FILE",
+                    )
                 elif left is not None and left < SOON_DAYS:
-                    yield warn(name, f"expires in {left:.0f} days", "Make a new certificate and upload it.")
+                    yield warn(
+                        name,
+                        f"expires in {left:.0f} days",
+                        f"Make a new certificate, then: pushsvc credential upload --app {app.id} FILE",
+                    )
                 else:
                     yield ok(name, f"opens; {one.finding.summary}")
     finally:

@@ -58,6 +58,9 @@ def _handshake(config: Config, subject: str, authority: str) -> Finding:
     except ssl.SSLCertVerificationError as error:
         cure = "Check the trust store (ca-certificates); behind an inspecting proxy set PUSHSVC_PROVIDER_CA."
         return fail(subject, f"{authority}: {error.verify_message}", cure)
+    except ConnectionRefusedError as error:
+        cure = f"Does it run, and on this port? Otherwise let this machine open TCP {port} to {host}."
+        return fail(subject, f"{authority}: {error.strerror}", cure)
     except OSError as error:
         return fail(subject, f"{authority}: {error}", f"Let this machine open TCP {port} to {host}.")
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pushsvc.config import Config
 
 API_STOP_S = 20.0
+SHOWN_APPS = 10
 METRICS_LISTEN = ("127.0.0.1", 9401)  # of the first worker, where PUSHSVC_METRICS_LISTEN does not say
 WORKER_EXTRA_STOP_S = 10.0  # on top of the drain time: leaving the stream, closing connections
 
@@ -91,7 +92,11 @@ def _first_start(config: Config) -> None:
     try:
         service.valkey.call("PING")
         migrate(service.database, make_folder=config.own_database)
-        if not service.apps.all():
+        apps = service.apps.all()
+        for known in apps[:SHOWN_APPS]:
+            name = f"{known.app.id} ({known.app.name})"
+            click.echo(f"app       {name}; a lost token: pushsvc app rotate {known.app.id}")
+        if not apps:
             stored, token = service.apps.create("default")
             click.echo(f"app       {stored.app.id} (default)")
             click.echo(f"app token {token}   (shown this once; pushsvc app rotate {stored.app.id} makes another)")

@@ -302,6 +302,7 @@ def test_up_runs_everything_says_the_token_once_and_leaves_nothing_behind(tmp_pa
         assert token[1] not in (tmp_path / "log").read_text()
         process, said = start()
         assert "app token" not in said
+        assert "pushsvc app rotate 1" in said
         assert httpx.get(f"{url}/v1/events/m-1", headers=headers).status_code == 200
         process.kill()
         process.communicate()

@@ -108,7 +108,7 @@ def test_what_a_command_has_done_is_json_where_asked_for(run: Run, app_id: str, 
     pause = ("credential", "pause", "--app", app_id, name, "--reason", "leaked", "--json")
     assert run(*pause) == {"id": stored["id"], "paused": "leaked"}
     assert run("credential", "resume", "--app", app_id, name, "--json") == {"id": stored["id"], "paused": ""}
-    assert run("credential", "rotate-keys", "--json") == {"encrypted_anew": 0}
+    assert run("credential", "rotate-keys", "--json")["encrypted_anew"] == 0
     assert run("credential", "delete", "--app", app_id, name, "--json") == {"id": stored["id"], "deleted": True}
     run("user", "add", "--app", app_id, "ada")
     assert run("user", "switch", "--app", app_id, "ada", "off", "--json") == {"user": "ada", "active": False}
@@ -125,3 +125,22 @@ def test_a_table_fits_a_narrow_page(run: Run, app_id: str, p8: Path, environ: di
         environ |= {"COLUMNS": columns} if columns else {}
         for command in (("credential", "list", "--app", app_id), ("config",)):
             assert max(len(line.rstrip()) for line in run(*command).splitlines()) <= width
+
+
+def test_the_same_file_again_says_which_credential_it_replaces(run: Run, app_id: str, p8: Path) -> None:
+    upload = ("credential", "upload", "--app", app_id, str(p8), "--team-id", "TEAM123456")
+    first = run(*upload, "--json")
+    assert first["replaces"] is None
+    assert f"takes the place of credential {first['id']}" in run(*upload)
+
+
+def test_the_doctor_s_cures_can_be_pasted(run: Run, app_id: str, p8: Path, environ: dict[str, str]) -> None:
+    assert f"pushsvc credential upload --app {app_id} FILE" in run("doctor", code=1)
+    stored = run("credential", "upload", "--app", app_id, str(p8), "--team-id", "TEAM123456", "--json")
+    run("credential", "pause", "--app", app_id, str(stored["id"]))
+    cure = re.search(r"pushsvc (credential resume .*?)\.?\s*$", run("doctor", code=1), re.MULTILINE)
+    assert cure
+    run(*cure[1].rstrip(".").split())
+    assert run("credential", "list", "--app", app_id, "--json")[0]["paused"] == ""
+    environ["PUSHSVC_FCM"] = "localhost:1"
+    assert "Does it run, and on this port?" in run("doctor", "--network", code=1)

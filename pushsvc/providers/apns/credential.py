@@ -62,7 +62,8 @@ def _inspect_key(upload: bytes, given: dict[str, str]) -> tuple[Finding, bytes]:
             raise BadCredential(
                 904,
                 f"{name} is missing or not one: it has 10 capital letters and digits",
-                "Team id: Apple's developer portal, Membership. Key id: in the file's name, AuthKey_<key id>.p8.",
+                "Give --team-id (Apple's developer portal, Membership); --key-id is in the file's name, "
+                "AuthKey_<key id>.p8. Over HTTP: team_id and key_id.",
             )
     try:
         key = serialization.load_pem_private_key(upload, None)
