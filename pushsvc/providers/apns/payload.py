@@ -41,7 +41,8 @@ def headers(push: Push) -> list[tuple[str, str]]:
         at_once = kind in _AT_ONCE or event.kind is Kind.CALL
         expiration = 0 if at_once else int(push.now) + min(push.ttl_s, MAX_STORED_S)
     out.append(("apns-expiration", str(expiration)))
-    collapse = over.get("collapse_id") or (collapse_id(push) if kind is not PushType.VOIP else "")
+    given = None if push.app.settings.privacy else over.get("collapse_id")
+    collapse = given or (collapse_id(push) if kind is not PushType.VOIP else "")
     if collapse:
         out.append(("apns-collapse-id", collapse))
     return out
@@ -113,7 +114,7 @@ def _alert(push: Push, message: Message) -> dict[str, Any]:
         aps["interruption-level"] = "time-sensitive"
     if sound:
         aps["sound"] = sound
-    if message.badge is not None:
+    if message.badge is not None and not settings.privacy:
         aps["badge"] = message.badge
     group = thread(push, message)
     if group:

@@ -139,7 +139,7 @@ def _android(push: Push, message: Message, alert: Words | None) -> dict[str, Any
             notification["body_loc_args"] = alert.body_loc_args
     if settings.sound and not settings.background:
         notification["sound"] = settings.sound
-    if message.badge is not None:
+    if message.badge is not None and not settings.privacy:
         notification["notification_count"] = message.badge
     out["notification"] = notification
     return out
