@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import click
 
+from pushsvc.cli.session import json_option, print_done
+
 
 @click.command()
-def migrate() -> None:
+@json_option
+def migrate(as_json: bool) -> None:
     """Create or upgrade the tables of the store; safe to run at any time, by any number of processes."""
     import os
 
@@ -25,4 +28,5 @@ def migrate() -> None:
         done = "tables made"
     else:
         done = "nothing to do" if before == now else f"tables upgraded from version {before}"
-    click.echo(f"{where}: {done}; they are of version {now}")
+    told = {"store": str(where), "before": before, "now": now}
+    print_done(told, f"{where}: {done}; they are of version {now}", as_json)

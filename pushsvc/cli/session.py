@@ -37,7 +37,7 @@ def print_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
-def print_done(what: dict[str, object], sentence: str, as_json: bool) -> None:
+def print_done(what: Mapping[str, object], sentence: str, as_json: bool) -> None:
     """What a command has done: JSON for programs, a sentence for a person."""
     if as_json:
         print_json(what)
@@ -53,9 +53,13 @@ def print_table(columns: tuple[str, ...], rows: Sequence[tuple[object, ...]], em
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(*columns, box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*("" if cell is None else str(cell) for cell in row))
+    shown = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    table = Table(box=None, pad_edge=False)
+    for name, cells in zip(columns, zip(*shown, strict=True), strict=True):
+        names = sum(" " not in cell for cell in cells) > len(cells) / 2
+        table.add_column(name, no_wrap=names)  # a column of sentences is folded, one of names and numbers is not
+    for row in shown:
+        table.add_row(*row)
     console = Console(markup=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = PIPED_WIDTH

@@ -115,6 +115,8 @@ def test_what_a_command_has_done_is_json_where_asked_for(run: Run, app_id: str, 
     assert "the user has no token" in run("device", "remove", "--app", app_id, "--user", "ada", code=1)
     assert run("dead", "drop", "--all", "--json") == {"done": 0, "failed": 0}
     assert run("user", "delete", "--app", app_id, "ada", "--json") == {"user": "ada", "deleted": True}
+    store = run("migrate", "--json")
+    assert store["before"] == store["now"]
     assert run("app", "switch", app_id, "off", "--json") == {"id": 1, "active": False}
     assert run("app", "delete", app_id, "--yes", "--json") == {"id": 1, "deleted": True}
 
