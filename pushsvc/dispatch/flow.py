@@ -299,7 +299,7 @@ class Flow:
         if settled.again is not None and settled.retry_at is not None and settled.retry_at <= now:
             self._again.append(_Flight(flight.open, settled.again))
             return
-        record = of_settled(push, flight.again, delivery.request, settled, now)
+        record = of_settled(push, flight.again, delivery.request, verdict.status, settled, now)
         event = flight.open.event
         if settled.again is not None and settled.retry_at is not None:
             lane = Lane.CALLS if event.is_call else Lane.MESSAGES

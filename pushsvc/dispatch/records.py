@@ -46,8 +46,13 @@ def of_waiting(push: Push, again: Again, until: float, now: float) -> Record:
     )
 
 
-def of_settled(push: Push, again: Again, request: PushRequest | None, settled: Settlement, now: float) -> Record:
-    """A push that was handed to a sender, or that could not be built (`request` is None)."""
+def of_settled(
+    push: Push, again: Again, request: PushRequest | None, status: int | None, settled: Settlement, now: float
+) -> Record:
+    """A push that was handed to a sender, or that could not be built (`request` is None).
+
+    `status` is what the provider answered with, None where it did not.
+    """
     route = push.route
     return Record(
         app_id=push.event.app,
@@ -68,6 +73,7 @@ def of_settled(push: Push, again: Again, request: PushRequest | None, settled: S
         attempts=push.attempt if request else push.attempt - 1,
         enqueued_at=again.enqueued_at,
         answered_at=now,
+        status=status if request else None,
         due_at=settled.retry_at,
     )
 

@@ -32,4 +32,5 @@ class Record:
     attempts: int
     enqueued_at: float
     answered_at: float
+    status: int | None = None  # the provider's own HTTP status, where it answered
     due_at: float | None = None  # when a retry or a trailing wake-up goes out

@@ -101,6 +101,7 @@ records = Table(  # no foreign key: an event for an app that is gone has an outc
     Column("provider", Text, nullable=False),
     Column("authority", Text, nullable=False),
     Column("push_type", Text, nullable=False),
+    Column("status", Integer),
     Column("priority", Text, nullable=False),
     Column("topic", Text, nullable=False),
     Column("attempts", Integer, nullable=False),

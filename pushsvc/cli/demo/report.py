@@ -66,7 +66,7 @@ def line(case: Case, record: Mapping[str, Any], tokens: Mapping[int, str]) -> Li
         push_type=record["push_type"],
         priority=record["priority"],
         topic=record["topic"],
-        answer=f"{code or ''} {reason}".strip() if answered else "",
+        answer=f"{record['status'] or 'no answer:'} {reason}".strip() if answered else "",
         outcome=record["outcome"],
         code=code,
         reason=reason,

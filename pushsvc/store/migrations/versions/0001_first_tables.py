@@ -84,6 +84,7 @@ def upgrade() -> None:
         sa.Column("provider", sa.Text, nullable=False),
         sa.Column("authority", sa.Text, nullable=False),
         sa.Column("push_type", sa.Text, nullable=False),
+        sa.Column("status", sa.Integer),
         sa.Column("priority", sa.Text, nullable=False),
         sa.Column("topic", sa.Text, nullable=False),
         sa.Column("attempts", sa.Integer, nullable=False),
