@@ -21,7 +21,8 @@ EXAMPLE = {
         {
             "app_id": 1, "event_id": "m-81723", "recipient": "alice", "token_id": 12,
             "push_id": "5f0c6c0e-1c39-8d2a-a4c1-3f6b0f4c8d21", "outcome": "bad_token", "response_code": 911,
-            "status": 410, "reason": "Unregistered", "cause": "Bad push token.", "cure": "The app has to register its new token.",
+            "status": 410, "reason": "Unregistered", "cause": "Bad push token.",
+            "cure": "The app has to register its new token.",
             "provider": "apns", "authority": "api.push.apple.com:443", "push_type": "alert", "priority": "10",
             "topic": "com.example.chat", "attempts": 1, "enqueued_at": 1764500000.0, "answered_at": 1764500000.04,
             "due_at": None,
