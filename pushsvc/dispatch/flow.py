@@ -9,12 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import cast
 
-from msgspec import structs
-
 from pushsvc.dispatch.courier import Courier, Delivery
 from pushsvc.dispatch.inbox import Inbox
 from pushsvc.dispatch.ledger import Ledger
-from pushsvc.dispatch.plan import Launch, Planned, Refused, plan
+from pushsvc.dispatch.plan import Launch, Refused, for_one, plan, plan_entry, recipients
 from pushsvc.dispatch.ports import (
     Again,
     Apps,
@@ -31,7 +29,6 @@ from pushsvc.dispatch.printed import printed
 from pushsvc.dispatch.records import of_refused, of_settled, of_superseded, of_waiting
 from pushsvc.dispatch.settle import settle
 from pushsvc.domain import event as events
-from pushsvc.domain.app import App
 from pushsvc.domain.device import Device
 from pushsvc.domain.event import Event
 from pushsvc.domain.outcome import Action
@@ -172,7 +169,7 @@ class Flow:
         slice_ = [(entry, event, mark) for (entry, event), mark in zip(read, marks, strict=True)]
         apps = self._apps.get(list({event.app for _, event in read}))
         devices = self._devices.of(
-            [(e.app, user) for entry, e, mark in slice_ if not mark.repeated for user in _recipients(entry, e)]
+            [(e.app, user) for entry, e, mark in slice_ if not mark.repeated for user in recipients(entry, e)]
         )
         opened: list[_Open] = []
         refused: list[tuple[_Open, Refused]] = []
@@ -184,7 +181,7 @@ class Flow:
             if mark.repeated:
                 continue
             try:
-                found = _planned(entry, event, mark.ended, apps.get(event.app), devices, now)
+                found = plan_entry(entry, event, mark.ended, apps.get(event.app), devices, now)
             except Exception as error:
                 failed.append((open_, error))
                 continue
@@ -247,7 +244,7 @@ class Flow:
         else:
             # One for each device and type: a newer event takes its place, but nothing silent that of an alert.
             due_id = f"wake:{event.app}:{push.route.token.id}:{push.route.push_type.value}"
-            due = Due(due_id, until, Lane.MESSAGES, _for_one(event, launch.again), launch.again)
+            due = Due(due_id, until, Lane.MESSAGES, for_one(event, launch.again), launch.again)
             self._ledger.later(of_waiting(push, launch.again, until, now), due)
         self._one_less(open_)
 
@@ -303,7 +300,7 @@ class Flow:
         event = flight.open.event
         if settled.again is not None and settled.retry_at is not None:
             lane = Lane.CALLS if event.is_call else Lane.MESSAGES
-            due = Due(push.id, settled.retry_at, lane, _for_one(event, settled.again), settled.again)
+            due = Due(push.id, settled.retry_at, lane, for_one(event, settled.again), settled.again)
             self._ledger.later(record, due)
         else:
             self._ledger.ended(event, record)
@@ -347,41 +344,3 @@ class Flow:
         if not open_.left:
             self._open -= 1
             self._ledger.done(open_.entry)
-
-
-def _planned(
-    entry: Entry,
-    event: Event,
-    ended: frozenset[int],
-    app: App | None,
-    devices: Mapping[tuple[int, int | str], tuple[Device, ...]],
-    now: float,
-) -> list[Planned]:
-    """What the entry's event comes to for all of its recipients; one who is named twice gets it once."""
-    found: dict[tuple[int, int | str | None], Planned] = {}
-    for user in _recipients(entry, event):
-        for planned in plan(
-            event,
-            app,
-            devices.get((event.app, user), ()),
-            again=entry.again,
-            recipient=str(user),
-            enqueued_at=entry.enqueued_at,
-            ended=ended,
-            now=now,
-        ):
-            token_id = planned.again.token_id
-            found.setdefault((token_id, None if token_id else user), planned)
-    return list(found.values())
-
-
-def _recipients(entry: Entry, event: Event) -> list[int | str]:
-    """Whom an entry is for: all of the event's users, or the one whose push goes out again."""
-    return [entry.again.uid or entry.again.recipient] if entry.again else event.users
-
-
-def _for_one(event: Event, again: Again) -> bytes:
-    """The event as it waits for one recipient: a list of a thousand is not kept a thousand times."""
-    if isinstance(event.user, list):
-        event = structs.replace(event, user=again.uid or again.recipient)
-    return events.encode(event)

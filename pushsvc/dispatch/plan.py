@@ -1,4 +1,4 @@
-"""Planning: what one event comes to for one recipient. Pure.
+"""Planning: what an event comes to, for one recipient (`plan`) and for all (`plan_entry`). Pure.
 
 `plan` gives one `Planned` for each of the recipient's devices that takes part: a `Launch` (a push, to be built and
 sent) or a `Refused` (its row of the outcome table says why nothing goes out; a row whose action is DROP_TOKEN asks for
@@ -9,10 +9,13 @@ so the list may be empty.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from pushsvc.dispatch.ports import Again
+from msgspec import structs
+
+from pushsvc.dispatch.ports import Again, Entry
+from pushsvc.domain import event as events
 from pushsvc.domain.app import App
 from pushsvc.domain.device import Device
 from pushsvc.domain.event import MAX_EXPIRY_S, Event
@@ -124,3 +127,41 @@ def not_to_be_sent(event: Event, app: App | None, now: float) -> Row | None:
 
 def _refused(event: Event, row: Row, again: Again) -> Refused:
     return Refused(push_id(event.app, event.id, again.token_id), row, again)
+
+
+def plan_entry(
+    entry: Entry,
+    event: Event,
+    ended: frozenset[int],
+    app: App | None,
+    devices: Mapping[tuple[int, int | str], tuple[Device, ...]],
+    now: float,
+) -> list[Planned]:
+    """What the entry's event comes to for all of its recipients; one who is named twice gets it once."""
+    found: dict[tuple[int, int | str | None], Planned] = {}
+    for user in recipients(entry, event):
+        for planned in plan(
+            event,
+            app,
+            devices.get((event.app, user), ()),
+            again=entry.again,
+            recipient=str(user),
+            enqueued_at=entry.enqueued_at,
+            ended=ended,
+            now=now,
+        ):
+            token_id = planned.again.token_id
+            found.setdefault((token_id, None if token_id else user), planned)
+    return list(found.values())
+
+
+def recipients(entry: Entry, event: Event) -> list[int | str]:
+    """Whom an entry is for: all of the event's users, or the one whose push goes out again."""
+    return [entry.again.uid or entry.again.recipient] if entry.again else event.users
+
+
+def for_one(event: Event, again: Again) -> bytes:
+    """The event as it waits for one recipient: a list of a thousand is not kept a thousand times."""
+    if isinstance(event.user, list):
+        event = structs.replace(event, user=again.uid or again.recipient)
+    return events.encode(event)

@@ -56,6 +56,9 @@ class Fcm(Site):
         self.apns_credentials: dict[str, str] = {}
         self.disabled_projects: set[str] = set()
 
+    def accepted(self, arrival: Arrival) -> None:
+        """Nothing is kept of it."""
+
     def locate(self, arrival: Arrival) -> None:
         found = _PATH.fullmatch(arrival.path)
         arrival.topic = found.group(1) if found else ""

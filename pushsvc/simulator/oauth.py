@@ -81,6 +81,9 @@ class OAuth(Site):
         """Makes every access token invalid now, before its time."""
         self._accesses.clear()
 
+    def accepted(self, arrival: Arrival) -> None:
+        """Nothing is kept of it."""
+
     def locate(self, arrival: Arrival) -> None:
         arrival.topic = ""
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, fields
 
 from .authority import Authority
@@ -76,7 +77,7 @@ class Session:
         self.errors = 0
 
 
-class Site:
+class Site(ABC):
     """A simulated server: its TLS, and its answers. Subclasses say what an answer is."""
 
     name: str
@@ -122,20 +123,22 @@ class Site:
         """Begins a session; `certificate` is the DER of the client's, which TLS has verified."""
         return Session(connection, self.world.policy.streams)
 
+    @abstractmethod
     def locate(self, arrival: Arrival) -> None:
         """Fills in the token and topic (or project) that faults and filters go by."""
 
+    @abstractmethod
     def answer(self, session: Session, arrival: Arrival) -> Answer:
         """Judges a complete request."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fault_answer(self, fault: Fault, arrival: Arrival) -> Answer:
         """The answer that a fault of the request stage asks for."""
-        raise NotImplementedError
 
+    @abstractmethod
     def stalled(self, arrival: Arrival) -> Answer:
         """The answer to a request whose body never ended."""
-        raise NotImplementedError
 
+    @abstractmethod
     def accepted(self, arrival: Arrival) -> None:
         """Called once for every push that was taken, also when its answer is lost."""
