@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import importlib
 
 import click
@@ -60,6 +62,8 @@ class Subcommands(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
+        # msgspec may free a Struct's nested types twice in the interpreter's last collection: SIGSEGV after a good end
+        atexit.register(gc.freeze)
         with told():
             return super().invoke(ctx)
 
