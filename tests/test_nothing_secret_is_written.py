@@ -61,17 +61,17 @@ BAD: tuple[dict[str, Any], ...] = (  # each has a text where it must not be
 )
 # A worker in which planning an event for the user 'defect' fails, with the event's text in the exception.
 DEFECT = """
-from pushsvc.dispatch import flow
+from pushsvc.dispatch import plan
 from workers.app import app as app
 
-planned = flow.plan
+planned = plan.plan
 
-def plan(event, *args, **kwargs):
+def fails(event, *args, **kwargs):
     if "defect" in event.users:
         raise ValueError(f"cannot plan {event.message.body!r} for {args[1][0].tokens[0].token}")
     return planned(event, *args, **kwargs)
 
-flow.plan = plan
+plan.plan = fails
 """
 
 
