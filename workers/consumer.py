@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from celery import bootsteps, signals
 from celery.worker import state
+from kombu.transport.redis import Channel
 
 from pushsvc.config import BadConfig, Config
 from pushsvc.directory.ports import VaultError
@@ -163,6 +164,10 @@ class EventConsumer(bootsteps.StartStopStep):
         super().__init__(worker, **kwargs)
         # msgspec may free a Struct's nested types twice in the last collection of all: SIGSEGV after a clean stop
         atexit.register(gc.freeze)
+        # kombu 5.7 puts unacknowledged tasks back when it closes a lost connection, by way of that very connection, and
+        # ends the worker with an AttributeError; they come back by themselves after the visibility timeout
+        channel: Any = Channel
+        channel.do_restore = property(lambda one: one.connection.client is not None)
         # workers share the stream and need to know nothing of each other's tasks; each would cost messages
         worker.options.update(without_gossip=True, without_mingle=True, without_heartbeat=True)
         self._loop: Loop | None = None
