@@ -167,7 +167,7 @@ class EventConsumer(bootsteps.StartStopStep):
         # kombu 5.7 puts unacknowledged tasks back when it closes a lost connection, by way of that very connection, and
         # ends the worker with an AttributeError; they come back by themselves after the visibility timeout
         channel: Any = Channel
-        channel.do_restore = property(lambda one: one.connection.client is not None)
+        channel.do_restore = property(lambda one: getattr(one.connection, "client", None) is not None)
         # workers share the stream and need to know nothing of each other's tasks; each would cost messages
         worker.options.update(without_gossip=True, without_mingle=True, without_heartbeat=True)
         self._loop: Loop | None = None
